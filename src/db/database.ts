@@ -1,0 +1,77 @@
+// The database as every room sees it: Prisma for everything, and the pool under it for the named hot statements in
+// src/tokens/statements.ts (docs/decisions/004). One pool, so that one number bounds the connections of a process.
+import { PrismaPg } from '@prisma/adapter-pg'
+import pg from 'pg'
+import type { Prisma } from './generated/client.ts'
+import { PrismaClient } from './generated/client.ts'
+
+export type { Prisma } from './generated/client.ts'
+
+export type Database = Readonly<{ prisma: PrismaClient; pool: pg.Pool }>
+
+/** What a room's function takes when it may run inside somebody's transaction. */
+export type Db = PrismaClient | Prisma.TransactionClient
+
+/** Nothing connects before the first query.
+ *  @param onError told of connections that break while idle (a restarted database); the pool replaces them by itself. */
+export function openDatabase(url: string, options: { poolSize: number; onError: (error: Error) => void }): Database {
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: options.poolSize,
+    connectionTimeoutMillis: 2_000, // with the statement limit below: 503 within 3 s when the database is away
+    statement_timeout: 10_000,
+    query_timeout: 2_500,
+    idleTimeoutMillis: 30_000,
+    keepAlive: true,
+    application_name: 'sallyport',
+  })
+  pool.on('error', options.onError)
+  const prisma = new PrismaClient({
+    adapter: new PrismaPg(pool, { disposeExternalPool: false }),
+    errorFormat: 'minimal',
+  })
+  return Object.freeze({ prisma, pool })
+}
+
+export async function closeDatabase({ prisma, pool }: Database): Promise<void> {
+  await prisma.$disconnect()
+  await pool.end()
+}
+
+/** True for faults of the connection, not of the statement: the caller answers 503 and the person tries again.
+ *  SQLSTATE classes 08 (connection), 53 (resources), 57 (operator intervention), 25006 (read-only), and Node's socket errors. */
+export function isUnavailable(error: unknown): boolean {
+  for (
+    let current: unknown = error, depth = 0;
+    current instanceof Error && depth < 5;
+    current = current.cause, depth++
+  ) {
+    const code = (current as Error & { code?: unknown }).code
+    if (
+      typeof code === 'string' &&
+      (/^(08|53|57)/.test(code) ||
+        [
+          '25006',
+          'P1001',
+          'P1002',
+          'P1008',
+          'P1017',
+          'P2024',
+          'ECONNREFUSED',
+          'ECONNRESET',
+          'ENOTFOUND',
+          'ETIMEDOUT',
+          'EPIPE',
+          'ENOENT',
+        ].includes(code))
+    )
+      return true
+    if (
+      /timeout exceeded when trying to connect|Connection terminated|Query read timeout|Can't reach database server|timeout expired|connection is closed|not queryable/i.test(
+        current.message,
+      )
+    )
+      return true
+  }
+  return false
+}
