@@ -1,0 +1,83 @@
+// The composition root: every part is built here, and every router is mounted in the one list below, in the order in which a
+// request meets them.
+import Koa from 'koa'
+import type { RequestListener } from 'node:http'
+import type { Config } from './config.ts'
+import type { Database } from './db/database.ts'
+import { pendingMigrations, readMigrations } from './db/migrate.ts'
+import { loadAssets } from './http/assets.ts'
+import { cookieNames } from './http/cookies.ts'
+import { errorPages, refuse } from './http/error-page.ts'
+import { createHealthRouter } from './http/health.ts'
+import { hostRule } from './http/host.ts'
+import { createRenderer } from './http/render.ts'
+import { requestChecks } from './http/request-checks.ts'
+import { requestContext } from './http/request-context.ts'
+import { securityHeaders } from './http/security-headers.ts'
+import type { SecretKeys } from './keys/secret-key.ts'
+import type { Log } from './log.ts'
+import { commitBoundary } from './oauth/commit-boundary.ts'
+import { decisionIds } from './oauth/decision-id.ts'
+import { createEngineFieldsRouter, createEnginePages, restyleFormPosts } from './oauth/pages.ts'
+import { createProviderSource, type ProviderSource } from './oauth/provider.ts'
+
+export type App = { callback(): RequestListener; providers: ProviderSource; stop(): Promise<void> }
+
+/** The database must be migrated and hold signing keys. Nothing listens yet. */
+export async function createApp(deps: {
+  config: Config
+  log: Log
+  database: Database
+  secretKeys: SecretKeys
+  isDraining?: () => boolean
+  now?: () => Date
+}): Promise<App> {
+  const { config, log, database, secretKeys, isDraining = () => false, now = () => new Date() } = deps
+  const migrations = readMigrations()
+  const assets = loadAssets()
+  const renderer = createRenderer({ config, assets })
+  const pages = createEnginePages({ renderer, database })
+  const providers = await createProviderSource({ config, database, secretKeys, pages, log, now })
+  const health = createHealthRouter({
+    database,
+    isDraining,
+    pendingMigrations: () => pendingMigrations(database, migrations),
+    hasCurrentKey: () => providers.current().snapshot.keys.some((key) => key.state === 'current'),
+  })
+  const fields = createEngineFieldsRouter(renderer)
+
+  const app = new Koa()
+  app.keys = [...secretKeys.cookieKeys]
+  app.proxy = true // forwarded headers are pinned by hostRule
+  for (const middleware of [
+    requestContext({ log }),
+    securityHeaders(config),
+    errorPages(renderer),
+    hostRule(config),
+    requestChecks(),
+    health.routes(),
+    assets.middleware,
+
+    decisionIds(),
+    // Inside: everything that reads or writes for a request. Its errors become answers before the commit sees their status.
+    commitBoundary({
+      database,
+      sessionCookie: cookieNames(config).session,
+      refuse: (ctx, refusal, cause) => refuse(ctx, renderer, refusal, cause),
+    }),
+    errorPages(renderer),
+    fields.routes(),
+    restyleFormPosts(renderer),
+    (ctx: Koa.Context, next: Koa.Next) => providers.current().middleware(ctx, next),
+  ] as Koa.Middleware[])
+    app.use(middleware)
+  app.on('error', (error) => log.error({ event: 'request.failed', err: error }))
+
+  return {
+    callback: () => app.callback(),
+    providers,
+    async stop() {
+      providers.stop()
+    },
+  }
+}

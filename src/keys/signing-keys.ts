@@ -1,0 +1,117 @@
+// Signing keys: for every algorithm one that signs and one that is announced, so that verifiers know the next key before its
+// first signature. Private halves are sealed under SECRET_KEY and bound to their kid.
+import { generateKeyPair } from 'node:crypto'
+import { promisify } from 'node:util'
+import { calculateJwkThumbprint, type JWK } from 'jose'
+import { recordAudit } from '#src/audit/audit.ts'
+import { raiseConfigurationVersion } from '#src/db/configuration-version.ts'
+import type { Database, Db } from '#src/db/database.ts'
+import { SealBroken, type SecretKeys } from './secret-key.ts'
+
+export const signingAlgorithms = ['ES256', 'EdDSA', 'RS256'] as const
+export type SigningAlgorithm = (typeof signingAlgorithms)[number]
+
+export type SigningKeyPair = {
+  kid: string
+  alg: SigningAlgorithm
+  state: 'current' | 'next' | 'retired'
+  privateJwk: JWK
+}
+
+/** SECRET_KEY does not open what the database holds: the wrong key, or one that was removed too early. */
+export class SigningKeysUnreadable extends Error {
+  override name = 'SigningKeysUnreadable'
+  constructor(options: ErrorOptions) {
+    super(
+      'SECRET_KEY does not open the signing keys in the database. Start with the SECRET_KEY they were made under; after a rotation keep the old one behind the new, separated by a comma.',
+      options,
+    )
+  }
+}
+
+const sealPurpose = 'signing-key'
+const generate = promisify(generateKeyPair)
+
+/** Makes what is missing; of two processes that start at once, one makes it. */
+export async function ensureSigningKeys({ prisma }: Database, secretKeys: SecretKeys, now: Date): Promise<void> {
+  await prisma.$transaction(
+    async (tx) => {
+      await tx.$executeRaw`SELECT pg_advisory_xact_lock(hashtext('sallyport.signing-keys'))`
+      const present = await tx.signingKey.findMany({
+        where: { state: { in: ['current', 'next'] } },
+        select: { alg: true, state: true },
+      })
+      let made = false
+      for (const alg of signingAlgorithms)
+        for (const state of ['current', 'next'] as const) {
+          if (present.some((key) => key.alg === alg && key.state === state)) continue
+          await createSigningKey(tx, secretKeys, { alg, state, now })
+          made = true
+        }
+      if (made) await raiseConfigurationVersion(tx, now)
+    },
+    { timeout: 20_000, maxWait: 10_000 },
+  )
+}
+
+async function createSigningKey(
+  db: Db,
+  secretKeys: SecretKeys,
+  { alg, state, now }: { alg: SigningAlgorithm; state: 'current' | 'next'; now: Date },
+): Promise<void> {
+  const privateJwk = await generateJwk(alg)
+  const { kty, crv, x, y, n, e } = privateJwk
+  const publicJwk = JSON.parse(JSON.stringify({ kty, crv, x, y, n, e, alg, use: 'sig' })) as JWK
+  const kid = await calculateJwkThumbprint(publicJwk) // RFC 7638
+  await db.signingKey.create({
+    data: {
+      kid,
+      alg,
+      state,
+      publicJwk: { ...publicJwk, kid },
+      privateJwk: Buffer.from(secretKeys.seal(sealPurpose, kid, JSON.stringify(privateJwk)), 'base64url'),
+      createdAt: now,
+      activatedAt: state === 'current' ? now : null,
+    },
+  })
+  await recordAudit(db, {
+    event: 'key.created',
+    outcome: 'success',
+    actor: { kind: 'system' },
+    target: { kind: 'key', id: kid },
+    detail: { alg, state },
+  })
+}
+
+async function generateJwk(alg: SigningAlgorithm): Promise<JWK> {
+  const { privateKey } =
+    alg === 'ES256'
+      ? await generate('ec', { namedCurve: 'P-256' })
+      : alg === 'EdDSA'
+        ? await generate('ed25519')
+        : await generate('rsa', { modulusLength: 3072 }) // NIST SP 800-57: 128 bits of strength, like the other two
+  return privateKey.export({ format: 'jwk' }) as JWK
+}
+
+/** Everything that is published, the signing ones first. @throws SigningKeysUnreadable */
+export async function loadSigningKeys(db: Db, secretKeys: SecretKeys): Promise<SigningKeyPair[]> {
+  const rows = await db.signingKey.findMany({ orderBy: [{ createdAt: 'asc' }] })
+  const rank = { current: 0, next: 1, retired: 2 }
+  return rows
+    .map((row) => ({
+      kid: row.kid,
+      alg: row.alg as SigningAlgorithm,
+      state: row.state as SigningKeyPair['state'],
+      privateJwk: open(row.kid, Buffer.from(row.privateJwk), secretKeys),
+    }))
+    .sort((a, b) => rank[a.state] - rank[b.state])
+}
+
+function open(kid: string, sealed: Buffer, secretKeys: SecretKeys): JWK {
+  try {
+    return JSON.parse(secretKeys.unseal(sealPurpose, kid, sealed.toString('base64url')).toString()) as JWK
+  } catch (cause) {
+    if (cause instanceof SealBroken) throw new SigningKeysUnreadable({ cause })
+    throw cause
+  }
+}

@@ -1,0 +1,71 @@
+// Authorization requests that wait for a person. The engine keeps values inside that would work for whoever reads them (the
+// session's cookie, the address that resumes the request, a device code): the first is dropped, the others are sealed.
+import type { Adapter, AdapterPayload } from 'oidc-provider'
+import { readInteraction } from '#src/tokens/statements.ts'
+import { currentUnit } from '#src/tokens/unit-of-work.ts'
+import type { AdapterDeps } from './adapter.ts'
+import { unsupported } from './adapter.ts'
+import { hex, rowId } from './row-id.ts'
+
+type InteractionPayload = {
+  session?: { uid?: string; accountId?: string; cookie?: string }
+  params?: Record<string, unknown>
+  prompt?: { name?: string }
+  exp?: number
+}
+const sealedFields = ['returnTo', 'deviceCode', 'parJti'] as const
+
+export function interactionStore({ secretKeys, now }: AdapterDeps): Adapter {
+  return {
+    async upsert(uid, payload, expiresIn) {
+      const unit = currentUnit()
+      const id = hex(rowId(unit, uid))
+      const { exp, jti: _jti, kind: _kind, session, ...rest } = payload as InteractionPayload & Record<string, unknown>
+      const { cookie: _cookie, ...kept } = session ?? {}
+      const stored: Record<string, unknown> = { ...rest, ...(session && { session: kept }) }
+      for (const field of sealedFields)
+        if (typeof stored[field] === 'string')
+          stored[field] = secretKeys.seal('interaction', `${id} ${field}`, stored[field])
+      const clientId = payload.params?.client_id
+      unit.rows.interaction.set(id, {
+        id,
+        clientId: typeof clientId === 'string' ? clientId : null,
+        userId: session?.accountId ?? null,
+        sessionUid: session?.uid ?? null,
+        prompt: (payload as InteractionPayload).prompt?.name ?? null,
+        expiresAt: exp ?? (expiresIn === undefined ? null : now().getTime() / 1000 + expiresIn),
+        payload: stored,
+      })
+    },
+
+    async find(uid) {
+      const unit = currentUnit()
+      const id = rowId(unit, uid)
+      const key = hex(id)
+      if (unit.rows.interactionEnd.has(key)) return undefined
+      const row =
+        unit.rows.interaction.get(key) ??
+        (await unit.remember(`interaction ${key}`, () => readInteraction(unit.database.pool, id)))
+      if (!row) return undefined
+      const payload = structuredClone(row.payload) as Record<string, unknown>
+      for (const field of sealedFields)
+        if (typeof payload[field] === 'string')
+          payload[field] = secretKeys.unseal('interaction', `${key} ${field}`, payload[field]).toString()
+      if ('createdAt' in row) payload.iat ??= Math.floor(row.createdAt)
+      if (row.expiresAt !== null) payload.exp = Math.floor(row.expiresAt)
+      return { ...payload, kind: 'Interaction', jti: uid } as AdapterPayload
+    },
+
+    async destroy(uid) {
+      const unit = currentUnit()
+      const id = hex(rowId(unit, uid))
+      unit.rows.interaction.delete(id)
+      unit.rows.interactionEnd.add(id)
+    },
+
+    consume: unsupported('Interaction', 'consume'),
+    revokeByGrantId: unsupported('Interaction', 'revokeByGrantId'),
+    findByUid: unsupported('Interaction', 'uid'),
+    findByUserCode: unsupported('Interaction', 'user code'),
+  }
+}

@@ -1,0 +1,22 @@
+// From what is presented to what is stored. Only SHA-256 of a value is ever a key: 256 random bits need no slow hash, and a
+// dump of the database opens nothing (docs/decisions/007).
+import { createHash, randomBytes } from 'node:crypto'
+import type { Unit } from '#src/tokens/unit-of-work.ts'
+
+export const sha256 = (value: string | Uint8Array): Buffer => createHash('sha256').update(value).digest()
+
+/** `\x…`, as PostgreSQL reads bytea in JSON. */
+export const hex = (bytes: Uint8Array): string => `\\x${Buffer.from(bytes).toString('hex')}`
+
+/** A value that came from outside is hashed. A handle is known only if this very request was given it by `handleFor`: a hash or
+ *  a handle presented from outside is just another unknown value. */
+export function rowId(unit: Unit, value: string): Buffer {
+  return unit.handles.get(value) ?? sha256(value)
+}
+
+/** Stands for a row whose real value nobody presented (found by uid or user code), within this request only. */
+export function handleFor(unit: Unit, id: Buffer): string {
+  const handle = randomBytes(24).toString('base64url')
+  unit.handles.set(handle, id)
+  return handle
+}

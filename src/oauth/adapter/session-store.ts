@@ -1,0 +1,144 @@
+// Browser sessions. The row is the session (its uid never changes), the cookie is one column of it: a rotation moves the cookie,
+// so the old one is gone in the same commit. Entries per client are merged, not replaced: two tabs must not undo each other.
+
+import { isDeepStrictEqual } from 'node:util'
+import type { Adapter, AdapterPayload } from 'oidc-provider'
+import type { SessionRow, SessionWrite } from '#src/tokens/statements.ts'
+import { readSession, readSessionByUid } from '#src/tokens/statements.ts'
+import type { Unit } from '#src/tokens/unit-of-work.ts'
+import { currentUnit } from '#src/tokens/unit-of-work.ts'
+import type { AdapterDeps } from './adapter.ts'
+import { unsupported } from './adapter.ts'
+import { handleFor, hex, rowId } from './row-id.ts'
+
+type SessionPayload = {
+  uid: string
+  accountId?: string
+  loginTs?: number
+  acr?: string
+  amr?: string[]
+  authorizations?: Record<string, object>
+  state?: unknown
+  exp?: number
+}
+
+export function sessionStore({ secretKeys, now }: AdapterDeps): Adapter {
+  return {
+    async upsert(value, payload, expiresIn) {
+      const unit = currentUnit()
+      const {
+        uid,
+        accountId,
+        loginTs,
+        acr,
+        amr,
+        authorizations,
+        state,
+        exp,
+        jti: _jti,
+        kind: _kind,
+        ...rest
+      } = payload as SessionPayload & Record<string, unknown>
+      const cookieHash = hex(rowId(unit, value))
+      const known = unit.sessions.get(uid)
+      const earlier = unit.rows.session.get(uid)
+      // The engine ends the old id, then saves under the new one: to us that is one session whose cookie moved.
+      if (known) unit.rows.sessionEnd.delete(hex(known.cookieHash))
+      if (earlier) unit.rows.sessionEnd.delete(earlier.cookieHash)
+      unit.rows.session.set(uid, {
+        uid,
+        cookieHash,
+        userId: accountId ?? null,
+        loginAt: loginTs ?? null,
+        acr: acr ?? null,
+        amr: amr ?? [],
+        clients: changedEntries(known?.clients ?? {}, authorizations ?? {}),
+        userGeneration: unit.generationOf('user', accountId ?? null),
+        expiresAt: exp ?? (expiresIn === undefined ? null : now().getTime() / 1000 + expiresIn),
+        // The one-time token of the logout page lives in `state`: readable in a dump it would be usable.
+        payload: {
+          ...rest,
+          ...(state === undefined ? {} : { state: secretKeys.seal('session-state', uid, JSON.stringify(state)) }),
+        },
+      })
+    },
+
+    async find(value) {
+      const unit = currentUnit()
+      const cookieHash = rowId(unit, value)
+      const key = hex(cookieHash)
+      if (unit.rows.sessionEnd.has(key)) return undefined
+      for (const written of unit.rows.session.values())
+        if (written.cookieHash === key) return unpack(unit, value, written)
+      const row = await unit.remember(`session ${key}`, () => readSession(unit.database.pool, cookieHash))
+      return row && unpack(unit, value, note(unit, row))
+    },
+
+    async findByUid(uid) {
+      const unit = currentUnit()
+      const written = unit.rows.session.get(uid)
+      const row =
+        written ?? (await unit.remember(`session uid ${uid}`, () => readSessionByUid(unit.database.pool, uid)))
+      if (!row) return undefined
+      const cookieHash =
+        typeof row.cookieHash === 'string' ? Buffer.from(row.cookieHash.slice(2), 'hex') : row.cookieHash
+      if (unit.rows.sessionEnd.has(hex(cookieHash))) return undefined
+      if ('generation' in row) note(unit, row)
+      return unpack(unit, handleFor(unit, cookieHash), row)
+    },
+
+    async destroy(value) {
+      currentUnit().rows.sessionEnd.add(hex(rowId(currentUnit(), value)))
+    },
+
+    consume: unsupported('Session', 'consume'),
+    revokeByGrantId: unsupported('Session', 'revokeByGrantId'),
+    findByUserCode: unsupported('Session', 'user code'),
+  }
+
+  function unpack(unit: Unit, value: string, row: SessionRow | SessionWrite): AdapterPayload {
+    const { state, ...rest } = structuredClone(row.payload) as { state?: string } & Record<string, unknown>
+    const known = unit.sessions.get(row.uid)
+    const clients =
+      'generation' in row
+        ? row.clients
+        : mergeEntries(known?.clients ?? {}, row.clients as Record<string, object | null>)
+    return {
+      ...rest,
+      ...(state === undefined
+        ? {}
+        : { state: JSON.parse(secretKeys.unseal('session-state', row.uid, state).toString()) }),
+      uid: row.uid,
+      ...(row.userId === null ? {} : { accountId: row.userId }),
+      ...(row.loginAt === null ? {} : { loginTs: Math.floor(row.loginAt) }),
+      ...(row.acr === null ? {} : { acr: row.acr }),
+      ...(row.amr.length > 0 ? { amr: row.amr } : {}),
+      ...(Object.keys(clients).length > 0 ? { authorizations: structuredClone(clients) } : {}),
+      ...(row.expiresAt === null ? {} : { exp: Math.floor(row.expiresAt) }),
+      kind: 'Session',
+      jti: value,
+    } as AdapterPayload
+  }
+}
+
+function note(unit: Unit, row: SessionRow): SessionRow {
+  unit.sessions.set(row.uid, row)
+  unit.noteGeneration('session', row.uid, row.generation)
+  if (row.userId) unit.noteGeneration('user', row.userId, row.userGeneration)
+  return row
+}
+
+/** Entries that differ from what was read; null for those that left. */
+function changedEntries(before: Record<string, object>, after: Record<string, object>): Record<string, object | null> {
+  const changed: Record<string, object | null> = {}
+  for (const [clientId, entry] of Object.entries(after))
+    if (!isDeepStrictEqual(before[clientId], entry)) changed[clientId] = entry
+  for (const clientId of Object.keys(before)) if (!(clientId in after)) changed[clientId] = null
+  return changed
+}
+
+function mergeEntries(before: Record<string, object>, changes: Record<string, object | null>): Record<string, object> {
+  return Object.fromEntries(
+    Object.entries({ ...before, ...changes }).filter((entry): entry is [string, object] => entry[1] !== null),
+  )
+}

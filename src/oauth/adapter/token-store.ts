@@ -1,0 +1,120 @@
+// Codes and tokens. A consumed row is shown as consumed, an expired one as it is (the engine tells "expired" from "unknown"),
+// a revoked one not at all.
+import { randomBytes } from 'node:crypto'
+import type { Adapter, AdapterPayload } from 'oidc-provider'
+import type { TokenKind } from '#src/tokens/kinds.ts'
+import { tokenKinds } from '#src/tokens/kinds.ts'
+import type { TokenRow } from '#src/tokens/statements.ts'
+import { readToken, readTokenByUserCode } from '#src/tokens/statements.ts'
+import type { Unit } from '#src/tokens/unit-of-work.ts'
+import { currentUnit } from '#src/tokens/unit-of-work.ts'
+import type { AdapterDeps } from './adapter.ts'
+import { unsupported } from './adapter.ts'
+import { handleFor, hex, rowId } from './row-id.ts'
+import type { Payload } from './token-payload.ts'
+import { isKind, packToken, unpackToken } from './token-payload.ts'
+
+export function tokenStore(kind: TokenKind, { secretKeys, endsOneAccessToken, now }: AdapterDeps): Adapter {
+  const userCodeHash = (userCode: string) => secretKeys.mac('user-code', userCode)
+
+  return {
+    async upsert(value, payload, expiresIn) {
+      const unit = currentUnit()
+      const id = hex(rowId(unit, value))
+      const { userCode, ...stored } = payload as Payload & { userCode?: string }
+      const columns = packToken(kind, stored, expiresIn, now().getTime() / 1000)
+      const known = unit.tokens.get(id)
+      unit.rows.token.set(id, {
+        ...columns,
+        id,
+        kind: tokenKinds[kind],
+        // Short codes can be guessed from a plain hash, so theirs is keyed.
+        userCodeHash: userCode === undefined ? (known?.userCodeHash ?? null) : hex(userCodeHash(userCode)),
+        salt: kind === 'RefreshToken' ? hex(randomBytes(32)) : null,
+        predecessorId: unit.predecessors.get(id) ?? null,
+        grantGeneration: unit.generationOf('grant', columns.grantId),
+        sessionGeneration: unit.generationOf('session', columns.sessionUid),
+        userGeneration: unit.generationOf('user', columns.userId),
+        clientGeneration: unit.generationOf('client', columns.clientId),
+        apiGeneration: unit.generationOf('api', columns.resource),
+      })
+    },
+
+    async find(value) {
+      const unit = currentUnit()
+      const id = rowId(unit, value)
+      const key = hex(id)
+      if (unit.rows.tokenEnd.has(key)) return undefined
+      const written = unit.rows.token.get(key)
+      if (written)
+        return written.kind === tokenKinds[kind] ? (unpackToken(kind, value, written) as AdapterPayload) : undefined
+      return show(unit, value, await unit.remember(`token ${key}`, () => readToken(unit.database.pool, id)))
+    },
+
+    async findByUserCode(userCode) {
+      const unit = currentUnit()
+      for (const hash of secretKeys.macs('user-code', userCode)) {
+        const row = await readTokenByUserCode(unit.database.pool, hash)
+        if (!row) continue
+        const payload = show(unit, handleFor(unit, row.id), row)
+        const known = unit.tokens.get(hex(row.id))
+        if (known) known.userCodeHash = hex(hash)
+        return payload && { ...payload, userCode }
+      }
+      return undefined
+    },
+
+    async consume(value) {
+      const unit = currentUnit()
+      const id = hex(rowId(unit, value))
+      const row = unit.tokens.get(id)?.row
+      unit.rows.consume.set(id, {
+        id,
+        predecessorId: row?.predecessorId ? hex(row.predecessorId) : null,
+        successorId: null, // oauth/rotation.ts fills it in when it derives the successor
+        leeway: row && kind === 'RefreshToken' ? row.leeway : 0,
+      })
+      if (row?.consumedAt)
+        unit.audit({
+          event: 'refresh.repeated',
+          outcome: 'success',
+          clientId: row.clientId ?? undefined,
+          target: { kind: 'grant', id: row.grantId ?? '' },
+        })
+    },
+
+    async destroy(value) {
+      const unit = currentUnit()
+      const id = hex(rowId(unit, value))
+      unit.rows.token.delete(id)
+      unit.rows.consume.delete(id)
+      unit.rows.tokenEnd.add(id)
+    },
+
+    async revokeByGrantId(grantId) {
+      if (endsOneAccessToken()) return
+      const unit = currentUnit()
+      const earlier = unit.rows.grantEnd.get(grantId)
+      unit.rows.grantEnd.set(grantId, { id: grantId, ends: earlier?.ends ?? false })
+      for (const [id, token] of unit.rows.token) if (token.grantId === grantId) unit.rows.token.delete(id)
+    },
+
+    findByUid: unsupported(kind, 'uid'),
+  }
+
+  function show(unit: Unit, value: string, row: TokenRow | undefined): AdapterPayload | undefined {
+    if (!row?.live || !isKind(row, kind)) return undefined
+    unit.tokens.set(hex(row.id), { row })
+    // What it was issued under is what its descendants are issued under.
+    if (row.grantId) unit.noteGeneration('grant', row.grantId, row.grantGeneration)
+    if (row.sessionUid) unit.noteGeneration('session', row.sessionUid, row.sessionGeneration)
+    if (row.userId) unit.noteGeneration('user', row.userId, row.userGeneration)
+    if (row.clientId) unit.noteGeneration('client', row.clientId, row.clientGeneration)
+    if (row.resource) unit.noteGeneration('api', row.resource, row.apiGeneration)
+    const payload = unpackToken(kind, value, row)
+    // Within the leeway a refresh token may be used again: the same successor is answered (docs/decisions/006).
+    if (row.consumedAt !== null && !(kind === 'RefreshToken' && row.repeatable))
+      payload.consumed = Math.floor(row.consumedAt)
+    return payload as AdapterPayload
+  }
+}

@@ -1,0 +1,41 @@
+// A person as applications see them (OIDC Core 5.1). A disabled or deleted person is nobody: every endpoint that asks for the
+// account gets undefined, so no code, token or userinfo answer survives them.
+import type { Account, AccountClaims, KoaContextWithOIDC } from 'oidc-provider'
+import type { Database } from '#src/db/database.ts'
+import { currentUnit } from '#src/tokens/unit-of-work.ts'
+import { findUser, type UserRecord } from '#src/users/users.ts'
+
+/** Scope -> claims, for the engine's configuration. `address` and `phone` are not held, so not offered. */
+export const claimsOfScopes = {
+  openid: ['sub'],
+  profile: ['name', 'given_name', 'family_name', 'picture', 'locale', 'zoneinfo', 'updated_at'],
+  email: ['email', 'email_verified'],
+}
+
+export function createFindAccount(database: Database) {
+  return async (_ctx: KoaContextWithOIDC, sub: string): Promise<Account | undefined> => {
+    const unit = currentUnit()
+    const user = await unit.remember(`user ${sub}`, () => findUser(database.prisma, sub))
+    if (!user || user.disabledAt) return undefined
+    unit.noteGeneration('user', user.id, user.generation)
+    return { accountId: user.id, claims: () => claimsOf(user) }
+  }
+}
+
+function claimsOf(user: UserRecord): AccountClaims {
+  const claims: Record<string, string | number | boolean | null> = {
+    email: user.email,
+    email_verified: user.emailVerifiedAt !== null,
+    name: user.name,
+    given_name: user.givenName,
+    family_name: user.familyName,
+    picture: user.picture,
+    locale: user.locale,
+    zoneinfo: user.zoneinfo,
+    updated_at: Math.floor(user.updatedAt.getTime() / 1000),
+  }
+  const known = Object.entries(claims).filter(
+    (entry): entry is [string, string | number | boolean] => entry[1] !== null,
+  )
+  return { sub: user.id, ...Object.fromEntries(known) }
+}

@@ -1,0 +1,119 @@
+// Where a request becomes durable: the one place that knows both the status of the answer and the unit of work. Nothing leaves
+// before its commit; an answer whose commit failed is replaced by one that says so.
+//
+// What a status keeps (docs/decisions/008):
+//   2xx, 3xx   everything
+//   4xx        revocations, ended sessions, seen identifiers, audit. Not consumption, not new tokens: a typo in `resource` must
+//              not burn a refresh token.
+//   5xx, and whatever the engine calls server_error, redirect or not: the audit rows of failures
+import type { Context, Middleware } from 'koa'
+import { type Database, isUnavailable } from '#src/db/database.ts'
+import { requestOf } from '#src/http/request-context.ts'
+import type { Verdict } from '#src/tokens/statements.ts'
+import { createUnit, type Keep, runUnit, type Unit } from '#src/tokens/unit-of-work.ts'
+
+/** @param refuse answers a browser with a page or a program with JSON, for a request that lost its commit. */
+export function commitBoundary(deps: {
+  database: Database
+  sessionCookie: string
+  refuse: (ctx: Context, error: { status: number; error: string; description: string }, cause: unknown) => void
+}): Middleware {
+  const { database, sessionCookie, refuse } = deps
+  return (ctx, next) => {
+    const { requestId } = requestOf(ctx)
+    const unit = createUnit(database, { address: ctx.ip, userAgent: ctx.get('user-agent') || undefined, requestId })
+    return runUnit(unit, async () => {
+      await next()
+      await settle(ctx, unit)
+    })
+  }
+
+  async function settle(ctx: Context, unit: Unit): Promise<void> {
+    if (unit.failure && isUnavailable(unit.failure)) unavailable(ctx, unit.failure)
+    const keep = keepFor(ctx.status, unit.failure)
+    // The cookie of a session that will not be saved would sign the person out.
+    if (keep !== 'all') dropCookies(ctx, sessionCookie)
+    try {
+      const verdict = await unit.commit(keep)
+      if (verdict) await lose(ctx, unit, verdict)
+    } catch (error) {
+      if (keep === 'audit') return requestOf(ctx).log.error({ event: 'audit.lost', err: error })
+      requestOf(ctx).log.error({ event: 'commit.failed', err: error })
+      if (isUnavailable(error)) unavailable(ctx, error)
+      else {
+        dropCookies(ctx)
+        refuse(
+          ctx,
+          {
+            status: 500,
+            error: 'server_error',
+            description: 'Something went wrong on our side. It has been recorded.',
+          },
+          error,
+        )
+      }
+    }
+  }
+
+  /** Somebody else used it first, or it was used before: what hangs from it dies, in a second unit (RFC 6749 10.5, RFC 9700 4.14.2). */
+  async function lose(ctx: Context, unit: Unit, verdict: Verdict): Promise<void> {
+    const { log } = requestOf(ctx)
+    if (verdict === 'reused')
+      for (const id of unit.rows.consume.keys()) {
+        const row = unit.tokens.get(id)?.row
+        if (!row?.grantId) continue
+        unit.rows.grantEnd.set(row.grantId, { id: row.grantId, ends: true })
+        const event = row.salt ? 'refresh.reuse_detected' : 'code.reuse_detected'
+        unit.audit({
+          event,
+          outcome: 'failure',
+          clientId: row.clientId ?? undefined,
+          target: { kind: 'grant', id: row.grantId },
+        })
+        log.warn({ event, clientId: row.clientId, grantId: row.grantId })
+      }
+    await unit.commit('refusal')
+    dropCookies(ctx)
+    refuse(ctx, refusalFor(ctx, verdict), verdict)
+  }
+
+  function unavailable(ctx: Context, cause: unknown): void {
+    dropCookies(ctx)
+    ctx.set('Retry-After', '5')
+    refuse(
+      ctx,
+      {
+        status: 503,
+        error: 'temporarily_unavailable',
+        description: 'The service cannot reach its database. Try again in a few seconds.',
+      },
+      cause,
+    )
+  }
+}
+
+function keepFor(status: number, failure: unknown): Keep {
+  if (failure !== undefined || status >= 500) return 'audit'
+  return status >= 400 ? 'refusal' : 'all'
+}
+
+function refusalFor(ctx: Context, verdict: Verdict): { status: number; error: string; description: string } {
+  if (ctx.path === '/oauth/token')
+    return { status: 400, error: 'invalid_grant', description: 'grant request is invalid' }
+  if (verdict === 'replayed') return { status: 401, error: 'invalid_token', description: 'the proof was used before' }
+  return { status: 400, error: 'invalid_request', description: 'this request was already used' }
+}
+
+function dropCookies(ctx: Context, onlyName?: string): void {
+  const cookies = ctx.response.headers['set-cookie']
+  if (!cookies) return
+  const kept =
+    onlyName === undefined
+      ? []
+      : [cookies]
+          .flat()
+          .map(String)
+          .filter((cookie) => !cookie.startsWith(`${onlyName}=`) && !cookie.startsWith(`${onlyName}.sig=`))
+  if (kept.length > 0) ctx.set('Set-Cookie', kept)
+  else ctx.remove('Set-Cookie')
+}

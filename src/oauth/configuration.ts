@@ -1,0 +1,152 @@
+// Every option of the engine, answered. What is not named here is off by the engine's own default and was checked to be harmless.
+// Grouped as a reader asks: what may be requested, who may ask, what is issued and for how long, what people see.
+import type { AdapterFactory, Configuration, KoaContextWithOIDC } from 'oidc-provider'
+import type { Config } from '#src/config.ts'
+import type { Database } from '#src/db/database.ts'
+import { cookieNames } from '#src/http/cookies.ts'
+import { languages } from '#src/http/i18n.ts'
+import type { SecretKeys } from '#src/keys/secret-key.ts'
+import { claimsOfScopes, createFindAccount } from './claims.ts'
+import { createLoadExistingGrant } from './grants.ts'
+import { createInteractionPolicy } from './interaction-policy.ts'
+import { createIntrospectionPolicy } from './introspection.ts'
+import type { EnginePages } from './pages.ts'
+import { createResources } from './resources.ts'
+import type { Snapshot } from './snapshot.ts'
+
+const defaultAccessTokenTtl = 900
+
+export type ConfigurationDeps = {
+  config: Config
+  database: Database
+  secretKeys: SecretKeys
+  snapshot: Snapshot
+  pages: EnginePages
+  adapter: AdapterFactory
+  now: () => Date
+}
+
+export function createConfiguration(deps: ConfigurationDeps): Configuration {
+  const { config, database, secretKeys, snapshot, pages, adapter } = deps
+  const epoch = () => Math.floor(deps.now().getTime() / 1000)
+  const names = cookieNames(config)
+  const cookie = { httpOnly: true, sameSite: 'lax', signed: true, secure: config.https, overwrite: true } as const
+  const fapi2 = (clientId: string | undefined) =>
+    clientId !== undefined && snapshot.knownClient(clientId)?.profile === 'fapi2'
+
+  return {
+    adapter,
+
+    // -- what may be requested
+    responseTypes: ['code'], // no implicit, no hybrid: tokens never travel in an address (RFC 9700 2.1.2)
+    pkce: { required: () => true }, // RFC 9700 2.1.1, confidential clients too; the engine knows S256 only
+    allowOmittingSingleRegisteredRedirectUri: false, // OAuth 2.1: always sent, always compared as strings
+    scopes: ['openid', 'profile', 'email', 'offline_access'],
+    claims: claimsOfScopes,
+    conformIdTokenClaims: true, // OIDC Core 5.4: profile claims come from userinfo
+    acceptQueryParamAccessTokens: false, // RFC 9700 4.3.2: addresses end up in logs
+    enableHttpPostMethods: false, // POST /oauth/authorize is turned into GET in oauth/pages.ts, so that cookies stay SameSite=Lax
+    subjectTypes: ['public'],
+    acrValues: [],
+    extraParams: [],
+
+    // -- who may ask
+    clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'], // no HMAC: secrets are hashes here
+    clientDefaults: {
+      grant_types: ['authorization_code'],
+      response_types: ['code'],
+      token_endpoint_auth_method: 'client_secret_basic',
+      id_token_signed_response_alg: 'ES256',
+    },
+    clientBasedCORS: (_ctx, origin, client) =>
+      // Browsers call as public clients only, and only from where their redirect URIs live; never the opaque origin "null".
+      origin !== 'null' &&
+      client.tokenEndpointAuthMethod === 'none' &&
+      (client.redirectUris ?? []).some((uri) => URL.parse(uri)?.origin === origin),
+    enabledJWA: {
+      clientAuthSigningAlgValues: ['ES256', 'EdDSA', 'PS256'],
+      idTokenSigningAlgValues: ['ES256', 'EdDSA', 'RS256'], // RS256 for relying parties that know nothing else
+      dPoPSigningAlgValues: ['ES256', 'EdDSA'],
+    },
+    clockTolerance: 15,
+    fetchResponseBodyLimits: { jwks_uri: 65_536, sector_identifier_uri: 65_536 },
+    // No client field names an address to fetch. Whoever adds one adds an address-checking fetch with it (threats: SSRF).
+    fetch: () => Promise.reject(new Error('outgoing requests are off')),
+
+    // -- what is issued
+    jwks: {
+      keys: snapshot.keys.map(({ privateJwk, kid, alg }) => ({ ...privateJwk, kid, alg, use: 'sig' })) as NonNullable<
+        Configuration['jwks']
+      >['keys'],
+    },
+    formats: { bitsOfOpaqueRandomness: 256 },
+    // Whoever may use the grant gets a refresh token: bound to the session, or outliving logout with offline_access.
+    issueRefreshToken: async (_ctx, client) => client.grantTypeAllowed('refresh_token'),
+    expiresWithSession: async (_ctx, source) => !source.scopes.has('offline_access'),
+    rotateRefreshToken: (ctx) => !fapi2(ctx.oidc.client?.clientId), // FAPI 2.0 5.3.2.1: no rotation there
+    // Revoking an access token ends that token (RFC 7009 2.1); everything else that revokes ends the grant.
+    revokeGrantPolicy: (ctx) => !(ctx.oidc.route === 'revocation' && ctx.oidc.entities.AccessToken),
+    ttl: {
+      AccessToken: (_ctx, token) => token.resourceServer?.accessTokenTTL ?? defaultAccessTokenTtl,
+      ClientCredentials: (_ctx, token) => token.resourceServer?.accessTokenTTL ?? defaultAccessTokenTtl,
+      AuthorizationCode: 60, // RFC 9700 4.5: the shorter, the better; ASVS 10.4.3
+      IdToken: 3600,
+      Interaction: 1800,
+      // An end that no rotation moves (RFC 9700 4.14.2): counted from the first token of the family.
+      RefreshToken: (_ctx, token, client) =>
+        Math.max(1, (token.iiat ?? epoch()) + refreshTtl(snapshot, client.clientId) - epoch()),
+      // The grant outlives what hangs from it.
+      Grant: (_ctx, grant) => refreshTtl(snapshot, grant.clientId ?? '') + config.sessionTtlSeconds,
+      // Counted from the sign-in, so that use does not prolong it (ASVS 7.3.2).
+      Session: (_ctx, session) => Math.max(1, (session.loginTs ?? epoch()) + config.sessionTtlSeconds - epoch()),
+    },
+
+    // -- features
+    features: {
+      devInteractions: { enabled: false },
+      clientCredentials: { enabled: true },
+      userinfo: { enabled: true },
+      introspection: { enabled: true, allowedPolicy: createIntrospectionPolicy(snapshot) },
+      revocation: { enabled: true }, // the engine refuses other clients' tokens with invalid_request (RFC 7009 2.1)
+      resourceIndicators: createResources(snapshot),
+      pushedAuthorizationRequests: { enabled: true }, // RFC 9126; required per client by its profile
+      dPoP: { enabled: true, nonceSecret: secretKeys.mac('dpop-nonce') }, // the same nonces on every process (RFC 9449 8)
+      rpInitiatedLogout: {
+        enabled: true,
+        logoutSource: pages.logout,
+        postLogoutSuccessSource: pages.loggedOut,
+      },
+    },
+
+    // -- what people see
+    findAccount: createFindAccount(database),
+    loadExistingGrant: createLoadExistingGrant(database),
+    interactions: { policy: createInteractionPolicy(), url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
+    renderError: pages.error,
+    cookies: {
+      keys: [...secretKeys.cookieKeys],
+      names: { session: names.session, interaction: names.interaction, resume: names.resume },
+      long: cookie,
+      short: cookie,
+    },
+    discovery: { claims_locales_supported: undefined, ui_locales_supported: languages.map(({ code }) => code) },
+    routes: {
+      authorization: '/oauth/authorize',
+      pushed_authorization_request: '/oauth/par',
+      token: '/oauth/token',
+      revocation: '/oauth/revoke',
+      introspection: '/oauth/introspect',
+      userinfo: '/oauth/userinfo',
+      jwks: '/oauth/jwks',
+      end_session: '/oauth/logout',
+      registration: '/oauth/register',
+      device_authorization: '/oauth/device',
+      code_verification: '/device',
+      backchannel_authentication: '/oauth/backchannel',
+    },
+  }
+}
+
+function refreshTtl(snapshot: Snapshot, clientId: string): number {
+  return snapshot.knownClient(clientId)?.refreshTokenTtlSeconds ?? 1_209_600
+}

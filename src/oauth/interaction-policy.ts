@@ -1,0 +1,16 @@
+// When a person is asked: the engine's own checks (login, consent), and one of ours. Second factors and step-up add theirs here.
+import { interactionPolicy } from 'oidc-provider'
+
+export function createInteractionPolicy(): interactionPolicy.DefaultPolicy {
+  const { base, Check } = interactionPolicy
+  const policy = base()
+  policy.get('login')?.checks.add(
+    // The session outlived its person (disabled, deleted): they are asked to sign in, not shown an error.
+    new Check('account_gone', 'the account of this session cannot be used', 'login_required', (ctx) =>
+      ctx.oidc.session?.accountId !== undefined && ctx.oidc.account === undefined
+        ? Check.REQUEST_PROMPT
+        : Check.NO_NEED_TO_PROMPT,
+    ),
+  )
+  return policy
+}

@@ -1,0 +1,108 @@
+// The engine and its life. It takes keys, scopes, claims and features only in its constructor, so it is immutable here too: one
+// is built for each version of the configuration and the reference is swapped. Requests in flight finish on the one they began
+// with. When the database is away, the last one goes on serving discovery and keys.
+import type { Middleware } from 'koa'
+import mount from 'koa-mount'
+import Provider, { errors } from 'oidc-provider'
+import { verifyClientSecret } from '#src/clients/secrets.ts'
+import type { Config } from '#src/config.ts'
+import { readConfigurationVersion } from '#src/db/configuration-version.ts'
+import type { Database } from '#src/db/database.ts'
+import { findControlCharacter } from '#src/http/request-checks.ts'
+import type { SecretKeys } from '#src/keys/secret-key.ts'
+import type { Log } from '#src/log.ts'
+import { createAdapter } from './adapter/adapter.ts'
+import { toClientMetadata } from './client-metadata.ts'
+import { createConfiguration } from './configuration.ts'
+import { recordEvents } from './events.ts'
+import type { EnginePages } from './pages.ts'
+import { installTokenValues } from './rotation.ts'
+import { readSnapshot, type Snapshot } from './snapshot.ts'
+
+/** Revocations and disabled clients must be refused everywhere within a second; so must be what configuration says. */
+const pollMilliseconds = 400
+
+export type Engine = Readonly<{ provider: Provider; snapshot: Snapshot; middleware: Middleware }>
+export type ProviderSource = Readonly<{
+  current(): Engine
+  /** Reads the configuration again if its version moved; for whoever just changed it. */
+  refresh(): Promise<void>
+  stop(): void
+}>
+
+export type ProviderDeps = {
+  config: Config
+  database: Database
+  secretKeys: SecretKeys
+  pages: EnginePages
+  log: Log
+  now: () => Date
+}
+
+/** @throws SigningKeysUnreadable, or the database's error: there is no serving without a first configuration. */
+export async function createProviderSource(deps: ProviderDeps): Promise<ProviderSource> {
+  const { database, secretKeys, log } = deps
+  let current = buildEngine(await readSnapshot(database, secretKeys), deps)
+  let refreshing: Promise<void> | undefined
+
+  const refresh = async () => {
+    if ((await readConfigurationVersion(database.prisma)) === current.snapshot.version) return
+    current = buildEngine(await readSnapshot(database, secretKeys), deps)
+    log.info({ event: 'configuration.reloaded', version: String(current.snapshot.version) })
+  }
+  const refreshOnce = () => {
+    refreshing ??= refresh().finally(() => {
+      refreshing = undefined
+    })
+    return refreshing
+  }
+  let failing = false
+  const timer = setInterval(() => {
+    refreshOnce().then(
+      () => {
+        failing = false
+      },
+      (error) => {
+        if (!failing) log.warn({ event: 'configuration.poll_failed', err: error }) // once per outage
+        failing = true
+      },
+    )
+  }, pollMilliseconds)
+  timer.unref()
+
+  return { current: () => current, refresh: refreshOnce, stop: () => clearInterval(timer) }
+}
+
+function buildEngine(snapshot: Snapshot, deps: ProviderDeps): Engine {
+  const { config, secretKeys, log, now } = deps
+  const adapter = createAdapter({
+    secretKeys,
+    now,
+    findClientMetadata: async (clientId) => {
+      refuseControlCharacters()
+      const record = await snapshot.client(clientId)
+      return record && toClientMetadata(record)
+    },
+    endsOneAccessToken: () => {
+      const oidc = Provider.ctx?.oidc
+      return oidc?.route === 'revocation' && oidc.entities.AccessToken !== undefined
+    },
+  })
+  const provider = new Provider(config.issuerUrl, createConfiguration({ ...deps, snapshot, adapter }))
+  provider.proxy = true // what it reads from headers was pinned by http/host.ts
+  provider.Client.prototype.compareClientSecret = function (this: { clientId: string }, presented: string) {
+    const record = snapshot.knownClient(this.clientId)
+    return record !== undefined && verifyClientSecret(record, presented, now())
+  }
+  installTokenValues(provider, secretKeys)
+  recordEvents(provider, log)
+  return Object.freeze({ provider, snapshot, middleware: mount(provider) as unknown as Middleware })
+}
+
+/** The engine parses the bodies of its own routes, so this runs where every one of them passes: when the client is looked up. */
+function refuseControlCharacters(): void {
+  const params = Provider.ctx?.oidc?.params
+  if (!params) return
+  const name = findControlCharacter(Object.entries(params))
+  if (name !== undefined) throw new errors.InvalidRequest(`${name} contains a control character`)
+}

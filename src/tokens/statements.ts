@@ -1,0 +1,450 @@
+// The hot statements, all of them: one read per kind of row, and the one write that a request makes. They go through the
+// pool under Prisma because they cost two to twelve times less there (docs/decisions/004). PostgreSQL 15 and newer.
+//
+// The write is a single statement, so a request is committed wholly or not at all, in one round trip. Its shape is that of
+// many requests at once: every row carries `u`, the number of the request it belongs to, and a request that loses its
+// condition (a code somebody else used first) takes only its own rows with it.
+import type pg from 'pg'
+
+/** Times cross the border as epoch seconds (exact to a millisecond), binary values as `\x…` text. */
+export type TokenWrite = {
+  id: string
+  kind: number
+  clientId: string | null
+  userId: string | null
+  grantId: string | null
+  sessionUid: string | null
+  resource: string | null
+  scope: string | null
+  userCodeHash: string | null
+  issuedAt: number
+  expiresAt: number | null
+  salt: string | null
+  predecessorId: string | null
+  /** null: this request never looked at it, so what is current at the commit counts. */
+  grantGeneration: number | null
+  sessionGeneration: number | null
+  userGeneration: number | null
+  clientGeneration: number | null
+  apiGeneration: number | null
+  payload: object
+}
+export type ConsumeWrite = {
+  id: string
+  predecessorId: string | null
+  /** Refresh tokens: the successor this request derived. Null for everything that has no second chance. */
+  successorId: string | null
+  /** Seconds within which the same successor is answered again (docs/decisions/006). 0: none. */
+  leeway: number
+}
+export type GrantWrite = {
+  id: string
+  userId: string
+  clientId: string
+  sessionUid: string | null
+  scopes: string[]
+  rejectedScopes: string[]
+  resourceScopes: Record<string, string[]>
+  rejectedResourceScopes: Record<string, string[]>
+  expiresAt: number | null
+  payload: object
+}
+export type GrantEnd = { id: string; ends: boolean }
+export type SessionWrite = {
+  uid: string
+  cookieHash: string
+  userId: string | null
+  loginAt: number | null
+  acr: string | null
+  amr: string[]
+  /** Changed entries only; null removes one. */
+  clients: Record<string, unknown>
+  userGeneration: number | null
+  expiresAt: number | null
+  payload: object
+}
+export type InteractionWrite = {
+  id: string
+  clientId: string | null
+  userId: string | null
+  sessionUid: string | null
+  prompt: string | null
+  expiresAt: number | null
+  payload: object
+}
+export type ReplayWrite = { id: string; expiresAt: number | null; payload: object }
+export type ConsentWrite = {
+  userId: string
+  clientId: string
+  scopes: string[]
+  resourceScopes: Record<string, string[]>
+}
+export type AuditWrite = Record<string, unknown>
+
+/** What one request writes. Only the arms that have rows are sent. */
+export type Writes = {
+  consume?: ConsumeWrite[]
+  replay?: ReplayWrite[]
+  token?: TokenWrite[]
+  tokenEnd?: { id: string }[]
+  grant?: GrantWrite[]
+  grantEnd?: GrantEnd[]
+  session?: SessionWrite[]
+  sessionEnd?: { cookieHash: string }[]
+  interaction?: InteractionWrite[]
+  interactionEnd?: { id: string }[]
+  consent?: ConsentWrite[]
+  audit?: AuditWrite[]
+}
+
+/** first: it was unused. The others cost the request its writes:
+ *  reused (a second use outside the leeway), exhausted (repeated too often), gone (unknown, ended), replayed (seen before). */
+export type Verdict = 'reused' | 'exhausted' | 'gone' | 'replayed'
+
+/** `judge` decides whether the request may have its writes, `write` makes them. */
+const arms: Record<keyof Writes, { columns: string; judge?: string; write?: string }> = {
+  // Locks first, in the order of ids, the predecessor too: two commits that meet always meet in the same order.
+  // The row is judged after its lock was obtained, so what a concurrent commit did is seen.
+  consume: {
+    columns: '"id" bytea, "predecessorId" bytea, "successorId" bytea, "leeway" int',
+    judge: `
+  held AS MATERIALIZED (
+    SELECT t.id, t.consumed_at, t.revoked_at, t.successor_id, t.salt, t.repeats FROM token t
+    WHERE t.id IN (SELECT "id" FROM consume UNION SELECT "predecessorId" FROM consume) ORDER BY t.id FOR UPDATE),
+  judged AS MATERIALIZED (
+    SELECT c.u, c."id", c."successorId", c."predecessorId", CASE
+      WHEN h.id IS NULL OR h.revoked_at IS NOT NULL THEN 'gone'
+      WHEN h.consumed_at IS NULL THEN 'first'
+      WHEN c."successorId" IS NULL OR c."leeway" = 0 OR h.salt IS NULL OR h.successor_id IS DISTINCT FROM c."successorId"
+        OR h.consumed_at <= clock_timestamp() - make_interval(secs => c."leeway") THEN 'reused'
+      WHEN h.repeats >= 10 THEN 'exhausted'
+      ELSE 'repeat' END AS verdict
+    FROM consume c LEFT JOIN held h ON h.id = c."id")`,
+    write: `
+  consumed AS (
+    UPDATE token t SET consumed_at = COALESCE(t.consumed_at, clock_timestamp()), successor_id = j."successorId",
+      repeats = t.repeats + CASE j.verdict WHEN 'repeat' THEN 1 ELSE 0 END
+    FROM judged j WHERE t.id = j."id" AND j.u NOT IN (SELECT u FROM lost)),
+  forgotten AS (
+    UPDATE token t SET salt = NULL FROM judged j
+    WHERE t.id = j."predecessorId" AND j.verdict = 'first' AND j.u NOT IN (SELECT u FROM lost))`,
+  },
+  // Kept even when the request fails: an identifier that was seen was seen.
+  replay: {
+    columns: '"id" bytea, "expiresAt" double precision, "payload" text',
+    judge: `
+  seen AS (
+    INSERT INTO replay (id, expires_at, payload) SELECT "id", to_timestamp("expiresAt"), "payload"::json FROM replay_in ORDER BY "id"
+    ON CONFLICT (id) DO NOTHING RETURNING id)`,
+  },
+  // A successor (it has a predecessor) is written once; a repeat finds it there and changes nothing, its expiry least of all.
+  token: {
+    columns:
+      '"id" bytea, "kind" smallint, "clientId" text, "userId" uuid, "grantId" text, "sessionUid" text, "resource" text, "scope" text, "userCodeHash" bytea, "issuedAt" double precision, "expiresAt" double precision, "salt" bytea, "predecessorId" bytea, "grantGeneration" int, "sessionGeneration" int, "userGeneration" int, "clientGeneration" int, "apiGeneration" int, "payload" text',
+    write: `
+  token_out AS (
+    INSERT INTO token AS t (id, kind, client_id, user_id, grant_id, session_uid, resource, scope, user_code_hash, issued_at, expires_at, salt,
+      predecessor_id, grant_generation, session_generation, user_generation, client_generation, api_generation, payload)
+    SELECT i."id", i."kind", i."clientId", i."userId", i."grantId", i."sessionUid", i."resource", i."scope", i."userCodeHash",
+      to_timestamp(i."issuedAt"), to_timestamp(i."expiresAt"), i."salt", i."predecessorId",
+      COALESCE(i."grantGeneration", (SELECT generation FROM oauth_grant WHERE id = i."grantId"), 0),
+      COALESCE(i."sessionGeneration", (SELECT generation FROM session WHERE uid = i."sessionUid"), 0),
+      COALESCE(i."userGeneration", (SELECT generation FROM users WHERE id = i."userId"), 0),
+      COALESCE(i."clientGeneration", (SELECT generation FROM client WHERE id = i."clientId"), 0),
+      COALESCE(i."apiGeneration", (SELECT generation FROM api WHERE identifier = i."resource"), 0), i."payload"::json
+    FROM token_in i WHERE i.u NOT IN (SELECT u FROM lost) ORDER BY i."id"
+    ON CONFLICT (id) DO UPDATE SET client_id = EXCLUDED.client_id, user_id = EXCLUDED.user_id, grant_id = EXCLUDED.grant_id,
+      session_uid = EXCLUDED.session_uid, resource = EXCLUDED.resource, scope = EXCLUDED.scope, user_code_hash = EXCLUDED.user_code_hash,
+      expires_at = EXCLUDED.expires_at, grant_generation = EXCLUDED.grant_generation, session_generation = EXCLUDED.session_generation,
+      user_generation = EXCLUDED.user_generation, payload = EXCLUDED.payload
+    WHERE t.predecessor_id IS NULL)`,
+  },
+  tokenEnd: {
+    columns: '"id" bytea',
+    write: `
+  token_ended AS (
+    UPDATE token t SET revoked_at = now(), salt = NULL FROM token_end_in i WHERE t.id = i."id" AND t.revoked_at IS NULL)`,
+  },
+  grant: {
+    columns:
+      '"id" text, "userId" uuid, "clientId" text, "sessionUid" text, "scopes" text[], "rejectedScopes" text[], "resourceScopes" jsonb, "rejectedResourceScopes" jsonb, "expiresAt" double precision, "payload" text',
+    write: `
+  grant_out AS (
+    INSERT INTO oauth_grant (id, user_id, client_id, session_uid, scopes, rejected_scopes, resource_scopes, rejected_resource_scopes, expires_at, payload)
+    SELECT i."id", i."userId", i."clientId", i."sessionUid", i."scopes", i."rejectedScopes", i."resourceScopes", i."rejectedResourceScopes",
+      to_timestamp(i."expiresAt"), i."payload"::json
+    FROM grant_in i WHERE i.u NOT IN (SELECT u FROM lost) ORDER BY i."id"
+    ON CONFLICT (id) DO UPDATE SET scopes = EXCLUDED.scopes, rejected_scopes = EXCLUDED.rejected_scopes, resource_scopes = EXCLUDED.resource_scopes,
+      rejected_resource_scopes = EXCLUDED.rejected_resource_scopes, expires_at = EXCLUDED.expires_at, payload = EXCLUDED.payload)`,
+  },
+  grantEnd: {
+    columns: '"id" text, "ends" boolean',
+    write: `
+  grant_ended AS (
+    UPDATE oauth_grant g SET generation = g.generation + 1, revoked_at = CASE WHEN i."ends" THEN COALESCE(g.revoked_at, now()) ELSE g.revoked_at END
+    FROM grant_end_in i WHERE g.id = i."id")`,
+  },
+  session: {
+    columns:
+      '"uid" text, "cookieHash" bytea, "userId" uuid, "loginAt" double precision, "acr" text, "amr" text[], "clients" jsonb, "userGeneration" int, "expiresAt" double precision, "payload" text',
+    write: `
+  session_out AS (
+    INSERT INTO session AS s (uid, cookie_hash, user_id, login_at, acr, amr, clients, user_generation, expires_at, payload)
+    SELECT i."uid", i."cookieHash", i."userId", to_timestamp(i."loginAt"), i."acr", i."amr", jsonb_strip_nulls(i."clients"),
+      COALESCE(i."userGeneration", (SELECT generation FROM users WHERE id = i."userId"), 0), to_timestamp(i."expiresAt"), i."payload"::json
+    FROM session_in i WHERE i.u NOT IN (SELECT u FROM lost) ORDER BY i."uid"
+    ON CONFLICT (uid) DO UPDATE SET cookie_hash = EXCLUDED.cookie_hash, user_id = EXCLUDED.user_id, login_at = EXCLUDED.login_at, acr = EXCLUDED.acr,
+      amr = EXCLUDED.amr, clients = jsonb_strip_nulls(s.clients || (SELECT x."clients" FROM session_in x WHERE x."uid" = EXCLUDED.uid LIMIT 1)),
+      user_generation = EXCLUDED.user_generation, expires_at = EXCLUDED.expires_at, payload = EXCLUDED.payload, updated_at = now()
+    WHERE s.ended_at IS NULL)`,
+  },
+  sessionEnd: {
+    columns: '"cookieHash" bytea',
+    write: `
+  session_ended AS (
+    UPDATE session s SET ended_at = now() FROM session_end_in i WHERE s.cookie_hash = i."cookieHash" AND s.ended_at IS NULL)`,
+  },
+  interaction: {
+    columns:
+      '"id" bytea, "clientId" text, "userId" uuid, "sessionUid" text, "prompt" text, "expiresAt" double precision, "payload" text',
+    write: `
+  interaction_out AS (
+    INSERT INTO interaction AS n (id, client_id, user_id, session_uid, prompt, expires_at, payload)
+    SELECT i."id", i."clientId", i."userId", i."sessionUid", i."prompt", to_timestamp(i."expiresAt"), i."payload"::json
+    FROM interaction_in i WHERE i.u NOT IN (SELECT u FROM lost) ORDER BY i."id"
+    ON CONFLICT (id) DO UPDATE SET user_id = EXCLUDED.user_id, session_uid = EXCLUDED.session_uid, prompt = EXCLUDED.prompt,
+      expires_at = EXCLUDED.expires_at, payload = EXCLUDED.payload
+    WHERE n.ended_at IS NULL)`,
+  },
+  interactionEnd: {
+    columns: '"id" bytea',
+    write: `
+  interaction_ended AS (
+    UPDATE interaction n SET ended_at = now() FROM interaction_end_in i WHERE n.id = i."id" AND n.ended_at IS NULL)`,
+  },
+  consent: {
+    columns: '"userId" uuid, "clientId" text, "scopes" text[], "resourceScopes" jsonb',
+    write: `
+  consent_out AS (
+    INSERT INTO consent (user_id, client_id, scopes, resource_scopes)
+    SELECT i."userId", i."clientId", i."scopes", i."resourceScopes" FROM consent_in i WHERE i.u NOT IN (SELECT u FROM lost)
+    ON CONFLICT (user_id, client_id) DO UPDATE SET scopes = EXCLUDED.scopes, resource_scopes = EXCLUDED.resource_scopes, updated_at = now())`,
+  },
+  audit: {
+    columns:
+      '"event" text, "outcome" text, "actorKind" text, "actorId" text, "targetKind" text, "targetId" text, "clientId" text, "address" text, "userAgent" text, "requestId" text, "detail" jsonb',
+    write: `
+  audit_out AS (
+    INSERT INTO audit_event (event, outcome, actor_kind, actor_id, target_kind, target_id, client_id, address, user_agent, request_id, detail)
+    SELECT i."event", i."outcome", i."actorKind", i."actorId", i."targetKind", i."targetId", i."clientId", i."address", i."userAgent", i."requestId", i."detail"
+    FROM audit_in i WHERE i.u NOT IN (SELECT u FROM lost))`,
+  },
+}
+
+const inputs: Record<keyof Writes, string> = {
+  consume: 'consume',
+  replay: 'replay_in',
+  token: 'token_in',
+  tokenEnd: 'token_end_in',
+  grant: 'grant_in',
+  grantEnd: 'grant_end_in',
+  session: 'session_in',
+  sessionEnd: 'session_end_in',
+  interaction: 'interaction_in',
+  interactionEnd: 'interaction_end_in',
+  consent: 'consent_in',
+  audit: 'audit_in',
+}
+const order = Object.keys(arms) as (keyof Writes)[]
+
+/** One prepared statement per combination of arms: about twenty occur. */
+const prepared = new Map<string, { name: string; text: string }>()
+
+function commitStatement(present: readonly (keyof Writes)[]): { name: string; text: string } {
+  const key = present.join('_')
+  let statement = prepared.get(key)
+  if (!statement) {
+    const recordsets = present.map(
+      (arm, index) =>
+        `${inputs[arm]} AS MATERIALIZED (SELECT * FROM json_to_recordset($${index + 1}::json) AS r(u int, ${arms[arm].columns}))`,
+    )
+    const lost = [
+      present.includes('consume') ? `SELECT u, verdict FROM judged WHERE verdict NOT IN ('first', 'repeat')` : '',
+      present.includes('replay') ? `SELECT u, 'replayed' FROM replay_in WHERE "id" NOT IN (SELECT id FROM seen)` : '',
+    ].filter(Boolean)
+    const lostArm = `lost(u, verdict) AS MATERIALIZED (${lost.join(' UNION ALL ') || `SELECT 0, '' WHERE false`})`
+    const sqlOf = (part: 'judge' | 'write') => present.flatMap((arm) => arms[arm][part]?.trim() ?? [])
+    const parts = [...recordsets, ...sqlOf('judge'), lostArm, ...sqlOf('write')]
+    statement = {
+      name: `commit_${prepared.size}`,
+      text: `WITH ${parts.join(',\n')}\nSELECT u, min(verdict) AS verdict FROM lost GROUP BY u`,
+    }
+    prepared.set(key, statement)
+  }
+  return statement
+}
+
+/** Commits requests, each wholly or not at all.
+ *  @returns for each the verdict that cost it its writes, or undefined when it was committed.
+ *  @throws the database's error; then nothing was written (or, when the connection broke, it is unknown: answer 503). */
+export async function commit(pool: pg.Pool, units: readonly Writes[]): Promise<(Verdict | undefined)[]> {
+  const present = order.filter((arm) => units.some((unit) => (unit[arm]?.length ?? 0) > 0))
+  if (present.length === 0) return units.map(() => undefined)
+  const values = present.map((arm) =>
+    JSON.stringify(units.flatMap((unit, u) => (unit[arm] as object[] | undefined)?.map((row) => toRecord(u, row)) ?? [])),
+  )
+  const { rows } = await pool.query<{ u: number; verdict: Verdict }>({ ...commitStatement(present), values })
+  const lost = new Map(rows.map((row) => [row.u, row.verdict]))
+  return units.map((_, u) => lost.get(u))
+}
+
+/** A payload crosses as text inside the JSON: json_to_recordset would unescape it, and stumble over NUL and lone surrogates. */
+function toRecord(u: number, row: { payload?: object }): object {
+  return row.payload === undefined ? { u, ...row } : { u, ...row, payload: JSON.stringify(row.payload) }
+}
+
+export type TokenRow = {
+  id: Buffer
+  kind: number
+  clientId: string | null
+  userId: string | null
+  grantId: string | null
+  sessionUid: string | null
+  resource: string | null
+  scope: string | null
+  issuedAt: number
+  expiresAt: number | null
+  consumedAt: number | null
+  /** Seconds; the client's refreshLeewaySeconds. */
+  leeway: number
+  /** Consumed, but within the leeway, with a successor nobody used and repeats left. */
+  repeatable: boolean
+  salt: Buffer | null
+  predecessorId: Buffer | null
+  successorId: Buffer | null
+  grantGeneration: number
+  sessionGeneration: number
+  userGeneration: number
+  clientGeneration: number
+  apiGeneration: number
+  payload: Record<string, unknown>
+  /** Nothing it was issued under has been revoked since. */
+  live: boolean
+}
+
+const epoch = (column: string) => `extract(epoch FROM ${column})::double precision`
+
+// A swept parent (its row left after its expiry) does not revive anything: the grant must be there; a session may be gone,
+// since a token that is bound to one is checked against it by the engine and the others outlive it.
+const tokenColumns = `
+  t.id, t.kind, t.client_id AS "clientId", t.user_id AS "userId", t.grant_id AS "grantId", t.session_uid AS "sessionUid", t.resource, t.scope,
+  ${epoch('t.issued_at')} AS "issuedAt", ${epoch('t.expires_at')} AS "expiresAt", ${epoch('t.consumed_at')} AS "consumedAt",
+  (t.consumed_at IS NOT NULL AND t.salt IS NOT NULL AND t.successor_id IS NOT NULL AND t.repeats < 10
+    AND t.consumed_at > clock_timestamp() - make_interval(secs => COALESCE(c.refresh_leeway_seconds, 0))) AS repeatable,
+  COALESCE(c.refresh_leeway_seconds, 0) AS leeway, t.salt, t.predecessor_id AS "predecessorId", t.successor_id AS "successorId", t.grant_generation AS "grantGeneration", t.session_generation AS "sessionGeneration",
+  t.user_generation AS "userGeneration", t.client_generation AS "clientGeneration", t.api_generation AS "apiGeneration", t.payload,
+  (t.revoked_at IS NULL
+    AND (t.grant_id IS NULL OR (g.revoked_at IS NULL AND g.generation = t.grant_generation))
+    AND (t.user_id IS NULL OR (u.disabled_at IS NULL AND u.generation = t.user_generation))
+    AND (t.client_id IS NULL OR (c.disabled_at IS NULL AND c.generation = t.client_generation))
+    AND (s.uid IS NULL OR s.generation = t.session_generation)
+    AND (a.identifier IS NULL OR a.generation = t.api_generation)) IS TRUE AS live
+  FROM token t LEFT JOIN oauth_grant g ON g.id = t.grant_id LEFT JOIN users u ON u.id = t.user_id LEFT JOIN client c ON c.id = t.client_id
+    LEFT JOIN session s ON s.uid = t.session_uid LEFT JOIN api a ON a.identifier = t.resource`
+
+export async function readToken(pool: pg.Pool, id: Buffer): Promise<TokenRow | undefined> {
+  const { rows } = await pool.query<TokenRow>({
+    name: 'token_by_id',
+    text: `SELECT ${tokenColumns} WHERE t.id = $1`,
+    values: [id],
+  })
+  return rows[0]
+}
+
+/** The newest: user codes are short, and an old one may come up again (RFC 8628 6.1). */
+export async function readTokenByUserCode(pool: pg.Pool, userCodeHash: Buffer): Promise<TokenRow | undefined> {
+  const { rows } = await pool.query<TokenRow>({
+    name: 'token_by_user_code',
+    text: `SELECT ${tokenColumns} WHERE t.user_code_hash = $1 ORDER BY t.issued_at DESC LIMIT 1`,
+    values: [userCodeHash],
+  })
+  return rows[0]
+}
+
+export type GrantRow = GrantWrite & { generation: number; createdAt: number }
+
+export async function readGrant(pool: pg.Pool, id: string): Promise<GrantRow | 'revoked' | undefined> {
+  const { rows } = await pool.query<GrantRow & { revoked: boolean }>({
+    name: 'grant_by_id',
+    text: `SELECT id, user_id AS "userId", client_id AS "clientId", session_uid AS "sessionUid", scopes, rejected_scopes AS "rejectedScopes",
+      resource_scopes AS "resourceScopes", rejected_resource_scopes AS "rejectedResourceScopes", ${epoch('expires_at')} AS "expiresAt",
+      ${epoch('created_at')} AS "createdAt", generation, revoked_at IS NOT NULL AS revoked, payload FROM oauth_grant WHERE id = $1`,
+    values: [id],
+  })
+  const row = rows[0]
+  return row?.revoked ? 'revoked' : row
+}
+
+export type SessionRow = {
+  uid: string
+  cookieHash: Buffer
+  userId: string | null
+  loginAt: number | null
+  acr: string | null
+  amr: string[]
+  clients: Record<string, object>
+  generation: number
+  userGeneration: number
+  createdAt: number
+  expiresAt: number | null
+  payload: Record<string, unknown>
+}
+
+// A session dies with the person's generation: a password change or a disabled account ends it at once.
+const sessionColumns = `
+  SELECT s.uid, s.cookie_hash AS "cookieHash", s.user_id AS "userId", ${epoch('s.login_at')} AS "loginAt", s.acr, s.amr, s.clients, s.generation,
+    s.user_generation AS "userGeneration", ${epoch('s.created_at')} AS "createdAt", ${epoch('s.expires_at')} AS "expiresAt", s.payload
+  FROM session s LEFT JOIN users u ON u.id = s.user_id
+  WHERE s.ended_at IS NULL AND (s.user_id IS NULL OR (u.disabled_at IS NULL AND u.generation = s.user_generation))`
+
+export async function readSession(pool: pg.Pool, cookieHash: Buffer): Promise<SessionRow | undefined> {
+  const { rows } = await pool.query<SessionRow>({
+    name: 'session_by_cookie',
+    text: `${sessionColumns} AND s.cookie_hash = $1`,
+    values: [cookieHash],
+  })
+  return rows[0]
+}
+
+export async function readSessionByUid(pool: pg.Pool, uid: string): Promise<SessionRow | undefined> {
+  const { rows } = await pool.query<SessionRow>({
+    name: 'session_by_uid',
+    text: `${sessionColumns} AND s.uid = $1`,
+    values: [uid],
+  })
+  return rows[0]
+}
+
+export async function readInteraction(
+  pool: pg.Pool,
+  id: Buffer,
+): Promise<{ expiresAt: number | null; createdAt: number; payload: Record<string, unknown> } | undefined> {
+  const { rows } = await pool.query({
+    name: 'interaction_by_id',
+    text: `SELECT payload, ${epoch('created_at')} AS "createdAt", ${epoch('expires_at')} AS "expiresAt" FROM interaction WHERE id = $1 AND ended_at IS NULL`,
+    values: [id],
+  })
+  return rows[0]
+}
+
+export async function readReplay(
+  pool: pg.Pool,
+  id: Buffer,
+): Promise<{ expiresAt: number | null; payload: Record<string, unknown> } | undefined> {
+  const { rows } = await pool.query({
+    name: 'replay_by_id',
+    text: `SELECT payload, ${epoch('expires_at')} AS "expiresAt" FROM replay WHERE id = $1`,
+    values: [id],
+  })
+  return rows[0]
+}

@@ -1,0 +1,143 @@
+// One request, one commit. Everything a request reads is remembered here, everything it writes is collected here, and both
+// doors and the engine's storage adapter see the collected state. At the end one statement commits it, with the conditions
+// that must hold once (a code is unused) inside. No HTTP words: the boundary that knows statuses is oauth/commit-boundary.ts.
+//
+// Order of events: runUnit -> reads and writes -> commitUnit(keep) -> what follows the commit (log lines) -> the response.
+import { AsyncLocalStorage } from 'node:async_hooks'
+import type { AuditEntry, AuditOrigin } from '#src/audit/audit.ts'
+import { auditRow } from '#src/audit/audit.ts'
+import type { Database } from '#src/db/database.ts'
+import type {
+  ConsentWrite,
+  ConsumeWrite,
+  GrantEnd,
+  GrantWrite,
+  InteractionWrite,
+  ReplayWrite,
+  SessionRow,
+  SessionWrite,
+  TokenRow,
+  TokenWrite,
+  Verdict,
+  Writes,
+} from './statements.ts'
+import { commit } from './statements.ts'
+
+/** What survives of a request: everything; only what a refusal must keep (docs/decisions/008); only its record. */
+export type Keep = 'all' | 'refusal' | 'audit'
+
+/** What a token is issued under. The first look of the request counts: a revocation that lands between the look and the
+ *  commit then finds the new token already outdated. */
+export type Ancestor = 'grant' | 'session' | 'user' | 'client' | 'api'
+
+export type Unit = ReturnType<typeof createUnit>
+
+export function createUnit(database: Database, origin: AuditOrigin) {
+  const reads = new Map<string, Promise<unknown>>()
+  const generations = new Map<string, number>()
+  const audits: AuditEntry[] = []
+  const afterCommit: (() => void)[] = []
+  const rows = {
+    consume: new Map<string, ConsumeWrite>(),
+    replay: new Map<string, ReplayWrite>(),
+    token: new Map<string, TokenWrite>(),
+    tokenEnd: new Set<string>(),
+    grant: new Map<string, GrantWrite>(),
+    grantEnd: new Map<string, GrantEnd>(),
+    session: new Map<string, SessionWrite>(),
+    sessionEnd: new Set<string>(),
+    interaction: new Map<string, InteractionWrite>(),
+    interactionEnd: new Set<string>(),
+    consent: new Map<string, ConsentWrite>(),
+  }
+
+  return {
+    database,
+    origin,
+    rows,
+    /** What went wrong where the answer does not show it. */
+    failure: undefined as unknown,
+
+    /** Stand-ins for rows whose real value nobody presented (oauth/adapter/row-id.ts). */
+    handles: new Map<string, Buffer>(),
+    /** Rows this request has looked at, by id, and sessions by uid. */
+    tokens: new Map<string, { row: TokenRow; userCodeHash?: string }>(),
+    sessions: new Map<string, SessionRow>(),
+    /** Successor id -> the id of the refresh token it was derived from. */
+    predecessors: new Map<string, string>(),
+    /** Grant id -> the session it is given in. */
+    grantSessions: new Map<string, string>(),
+
+    /** Reads once a request; a failed read is not remembered. */
+    remember<T>(key: string, read: () => Promise<T>): Promise<T> {
+      let found = reads.get(key) as Promise<T> | undefined
+      if (!found) {
+        found = read()
+        reads.set(key, found)
+        found.catch(() => reads.delete(key))
+      }
+      return found
+    },
+
+    noteGeneration(kind: Ancestor, id: string, generation: number): void {
+      const key = `${kind} ${id}`
+      if (!generations.has(key)) generations.set(key, generation)
+    },
+    generationOf: (kind: Ancestor, id: string | null): number | null =>
+      id === null ? null : (generations.get(`${kind} ${id}`) ?? null),
+
+    /** Recorded in the same commit as the effect. Failures are recorded whatever becomes of the request. */
+    audit(entry: AuditEntry): void {
+      audits.push(entry)
+    },
+
+    /** Runs once the writes are durable: log lines, metrics, notices. */
+    afterCommit(run: () => void): void {
+      afterCommit.push(run)
+    },
+
+    /** @returns the verdict that cost the request its writes, or undefined. @throws the database's error. */
+    async commit(keep: Keep): Promise<Verdict | undefined> {
+      const [verdict] = await commit(database.pool, [collect(keep)])
+      if (verdict === undefined && keep === 'all') for (const run of afterCommit) run()
+      return verdict
+    },
+  }
+
+  function collect(keep: Keep): Writes {
+    const kept = audits.filter((entry) => keep === 'all' || entry.outcome === 'failure')
+    const audit = kept.map((entry) => auditRow(entry, origin))
+    if (keep === 'audit') return { audit }
+    const refusal: Writes = {
+      replay: [...rows.replay.values()],
+      tokenEnd: [...rows.tokenEnd].map((id) => ({ id })),
+      grantEnd: [...rows.grantEnd.values()],
+      sessionEnd: [...rows.sessionEnd].map((cookieHash) => ({ cookieHash })),
+      interactionEnd: [...rows.interactionEnd].map((id) => ({ id })),
+      audit,
+    }
+    if (keep === 'refusal') return refusal
+    return {
+      ...refusal,
+      consume: [...rows.consume.values()],
+      token: [...rows.token.values()],
+      grant: [...rows.grant.values()],
+      session: [...rows.session.values()],
+      interaction: [...rows.interaction.values()],
+      consent: [...rows.consent.values()],
+    }
+  }
+}
+
+const storage = new AsyncLocalStorage<Unit>()
+
+export function runUnit<T>(unit: Unit, run: () => Promise<T>): Promise<T> {
+  return storage.run(unit, run)
+}
+
+/** @throws Error outside a unit: storage that nobody would commit is a programming error. */
+export function currentUnit(): Unit {
+  const unit = storage.getStore()
+  if (!unit) throw new Error('no unit of work is open here: wrap the caller in runUnit')
+  return unit
+}

@@ -1,0 +1,90 @@
+// The whole server for a test: its own database, a free port, real HTTP. What a journey needs to begin is made through the rooms.
+import { randomBytes } from 'node:crypto'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { Writable } from 'node:stream'
+import { type App, createApp } from '#src/app.ts'
+import { type Config, readConfig } from '#src/config.ts'
+import type { Database } from '#src/db/database.ts'
+import { createSecretKeys, type SecretKeys } from '#src/keys/secret-key.ts'
+import { ensureSigningKeys } from '#src/keys/signing-keys.ts'
+import { createLog } from '#src/log.ts'
+import { createTestDatabase, type TestDatabase } from '#test/support/database.ts'
+
+export type TestServer = {
+  url: string
+  port: number
+  config: Config
+  database: Database
+  databaseUrl: string
+  secretKeys: SecretKeys
+  app: App
+  /** Everything that was logged, as printed. */
+  logged: string[]
+  stop(): Promise<void>
+}
+
+/** @param options.share a running server whose database and keys this one uses too: a second process of the same installation. */
+export async function startServer(
+  options: {
+    env?: Record<string, string>
+    share?: TestServer
+    now?: () => Date
+    databaseServer?: 'embedded' | 15
+    issuer?: (port: number) => string
+  } = {},
+): Promise<TestServer> {
+  const listener = createServer()
+  const port = await listen(listener)
+  const own: TestDatabase | undefined = options.share
+    ? undefined
+    : await createTestDatabase(options.databaseServer ? { server: options.databaseServer } : {})
+  const database = options.share?.database ?? (own as TestDatabase).database
+  const databaseUrl = options.share?.databaseUrl ?? (own as TestDatabase).url
+  const url = options.issuer?.(port) ?? options.share?.url ?? `http://localhost:${port}`
+  const config = readConfig({
+    ISSUER_URL: url,
+    PORT: String(port),
+    DATABASE_URL: databaseUrl,
+    LOG_LEVEL: 'info',
+    ...options.env,
+  })
+  const secretKeys = options.share?.secretKeys ?? createSecretKeys([randomBytes(32)])
+  const now = options.now ?? (() => new Date())
+  await ensureSigningKeys(database, secretKeys, now())
+  const logged: string[] = []
+  const log = createLog(
+    config,
+    new Writable({
+      write(chunk, _encoding, done) {
+        logged.push(String(chunk))
+        done()
+      },
+    }),
+  )
+  const app = await createApp({ config, log, database, secretKeys, now })
+  listener.on('request', app.callback())
+  return {
+    url,
+    port,
+    config,
+    database,
+    databaseUrl,
+    secretKeys,
+    app,
+    logged,
+    async stop() {
+      listener.closeAllConnections()
+      await new Promise((resolve) => listener.close(resolve))
+      await app.stop()
+      await own?.drop()
+    },
+  }
+}
+
+function listen(server: Server): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(0, 'localhost', () => resolve((server.address() as AddressInfo).port))
+  })
+}
