@@ -7,6 +7,7 @@ import type { Database } from './db/database.ts'
 import { pendingMigrations, readMigrations } from './db/migrate.ts'
 import { loadAssets } from './http/assets.ts'
 import { cookieNames } from './http/cookies.ts'
+import { createCsrf } from './http/csrf.ts'
 import { errorPages, refuse } from './http/error-page.ts'
 import { createHealthRouter } from './http/health.ts'
 import { hostRule } from './http/host.ts'
@@ -14,10 +15,12 @@ import { createRenderer } from './http/render.ts'
 import { requestChecks } from './http/request-checks.ts'
 import { requestContext } from './http/request-context.ts'
 import { securityHeaders } from './http/security-headers.ts'
+import { createInteractionRouter } from './interaction/router.ts'
 import type { SecretKeys } from './keys/secret-key.ts'
 import type { Log } from './log.ts'
 import { commitBoundary } from './oauth/commit-boundary.ts'
 import { decisionIds } from './oauth/decision-id.ts'
+import { createInteractions } from './oauth/interactions.ts'
 import { createEngineFieldsRouter, createEnginePages, restyleFormPosts } from './oauth/pages.ts'
 import { createProviderSource, type ProviderSource } from './oauth/provider.ts'
 
@@ -45,6 +48,8 @@ export async function createApp(deps: {
     hasCurrentKey: () => providers.current().snapshot.keys.some((key) => key.state === 'current'),
   })
   const fields = createEngineFieldsRouter(renderer)
+  const csrf = createCsrf({ config, secretKeys })
+  const interaction = createInteractionRouter({ database, interactions: createInteractions(providers), renderer, csrf })
 
   const app = new Koa()
   app.keys = [...secretKeys.cookieKeys]
@@ -66,6 +71,7 @@ export async function createApp(deps: {
       refuse: (ctx, refusal, cause) => refuse(ctx, renderer, refusal, cause),
     }),
     errorPages(renderer),
+    interaction.routes(),
     fields.routes(),
     restyleFormPosts(renderer),
     (ctx: Koa.Context, next: Koa.Next) => providers.current().middleware(ctx, next),

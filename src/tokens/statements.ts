@@ -334,7 +334,7 @@ export type TokenRow = {
 
 const epoch = (column: string) => `extract(epoch FROM ${column})::double precision`
 
-// A swept parent (its row left after its expiry) does not revive anything: the grant must be there; a session may be gone,
+// A parent that is gone (deleted, swept) ends what was issued under it, sessions aside: they may be swept before what outlives them,
 // since a token that is bound to one is checked against it by the engine and the others outlive it.
 const tokenColumns = `
   t.id, t.kind, t.client_id AS "clientId", t.user_id AS "userId", t.grant_id AS "grantId", t.session_uid AS "sessionUid", t.resource, t.scope,
@@ -348,7 +348,7 @@ const tokenColumns = `
     AND (t.user_id IS NULL OR (u.disabled_at IS NULL AND u.generation = t.user_generation))
     AND (t.client_id IS NULL OR (c.disabled_at IS NULL AND c.generation = t.client_generation))
     AND (s.uid IS NULL OR s.generation = t.session_generation)
-    AND (a.identifier IS NULL OR a.generation = t.api_generation)) IS TRUE AS live
+    AND (t.resource IS NULL OR a.generation = t.api_generation)) IS TRUE AS live
   FROM token t LEFT JOIN oauth_grant g ON g.id = t.grant_id LEFT JOIN users u ON u.id = t.user_id LEFT JOIN client c ON c.id = t.client_id
     LEFT JOIN session s ON s.uid = t.session_uid LEFT JOIN api a ON a.identifier = t.resource`
 
