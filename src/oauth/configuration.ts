@@ -1,6 +1,6 @@
 // Every option of the engine, answered. What is not named here is off by the engine's own default and was checked to be harmless.
 // Grouped as a reader asks: what may be requested, who may ask, what is issued and for how long, what people see.
-import type { AdapterFactory, Configuration, KoaContextWithOIDC } from 'oidc-provider'
+import { type AdapterFactory, type Configuration, errors } from 'oidc-provider'
 import type { Config } from '#src/config.ts'
 import type { Database } from '#src/db/database.ts'
 import { cookieNames } from '#src/http/cookies.ts'
@@ -107,7 +107,14 @@ export function createConfiguration(deps: ConfigurationDeps): Configuration {
       clientCredentials: { enabled: true },
       userinfo: { enabled: true },
       introspection: { enabled: true, allowedPolicy: createIntrospectionPolicy(snapshot) },
-      revocation: { enabled: true }, // the engine refuses other clients' tokens with invalid_request (RFC 7009 2.1)
+      revocation: {
+        enabled: true,
+        allowedPolicy: async (_ctx, client, token) => {
+          // RFC 7009 2.1: "if this validation fails, the request is refused and the client is informed of the error".
+          if (token.clientId !== client.clientId) throw new errors.InvalidRequest('the token was issued to another client')
+          return true
+        },
+      },
       resourceIndicators: createResources(snapshot),
       pushedAuthorizationRequests: { enabled: true }, // RFC 9126; required per client by its profile
       dPoP: { enabled: true, nonceSecret: secretKeys.mac('dpop-nonce') }, // the same nonces on every process (RFC 9449 8)

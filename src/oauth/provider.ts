@@ -83,6 +83,10 @@ function buildEngine(snapshot: Snapshot, deps: ProviderDeps): Engine {
       const record = await snapshot.client(clientId)
       return record && toClientMetadata(record)
     },
+    isRefreshing: () => {
+      const oidc = Provider.ctx?.oidc
+      return oidc?.route === 'token' && oidc.params?.grant_type === 'refresh_token'
+    },
     endsOneAccessToken: () => {
       const oidc = Provider.ctx?.oidc
       return oidc?.route === 'revocation' && oidc.entities.AccessToken !== undefined

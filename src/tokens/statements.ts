@@ -101,6 +101,9 @@ export type Writes = {
  *  reused (a second use outside the leeway), exhausted (repeated too often), gone (unknown, ended), replayed (seen before). */
 export type Verdict = 'reused' | 'exhausted' | 'gone' | 'replayed'
 
+/** How often a lost answer may be fetched again (docs/decisions/006). */
+export const maxRepeats = 10
+
 /** `judge` decides whether the request may have its writes, `write` makes them. */
 const arms: Record<keyof Writes, { columns: string; judge?: string; write?: string }> = {
   // Locks first, in the order of ids, the predecessor too: two commits that meet always meet in the same order.
@@ -117,7 +120,7 @@ const arms: Record<keyof Writes, { columns: string; judge?: string; write?: stri
       WHEN h.consumed_at IS NULL THEN 'first'
       WHEN c."successorId" IS NULL OR c."leeway" = 0 OR h.salt IS NULL OR h.successor_id IS DISTINCT FROM c."successorId"
         OR h.consumed_at <= clock_timestamp() - make_interval(secs => c."leeway") THEN 'reused'
-      WHEN h.repeats >= 10 THEN 'exhausted'
+      WHEN h.repeats >= ${maxRepeats} THEN 'exhausted'
       ELSE 'repeat' END AS verdict
     FROM consume c LEFT JOIN held h ON h.id = c."id")`,
     write: `
@@ -317,8 +320,9 @@ export type TokenRow = {
   consumedAt: number | null
   /** Seconds; the client's refreshLeewaySeconds. */
   leeway: number
-  /** Consumed, but within the leeway, with a successor nobody used and repeats left. */
-  repeatable: boolean
+  /** Consumed, but within the leeway and with a successor nobody used. */
+  inLeeway: boolean
+  repeats: number
   salt: Buffer | null
   predecessorId: Buffer | null
   successorId: Buffer | null
@@ -339,8 +343,8 @@ const epoch = (column: string) => `extract(epoch FROM ${column})::double precisi
 const tokenColumns = `
   t.id, t.kind, t.client_id AS "clientId", t.user_id AS "userId", t.grant_id AS "grantId", t.session_uid AS "sessionUid", t.resource, t.scope,
   ${epoch('t.issued_at')} AS "issuedAt", ${epoch('t.expires_at')} AS "expiresAt", ${epoch('t.consumed_at')} AS "consumedAt",
-  (t.consumed_at IS NOT NULL AND t.salt IS NOT NULL AND t.successor_id IS NOT NULL AND t.repeats < 10
-    AND t.consumed_at > clock_timestamp() - make_interval(secs => COALESCE(c.refresh_leeway_seconds, 0))) AS repeatable,
+  (t.consumed_at IS NOT NULL AND t.salt IS NOT NULL AND t.successor_id IS NOT NULL
+    AND t.consumed_at > clock_timestamp() - make_interval(secs => COALESCE(c.refresh_leeway_seconds, 0))) AS "inLeeway", t.repeats,
   COALESCE(c.refresh_leeway_seconds, 0) AS leeway, t.salt, t.predecessor_id AS "predecessorId", t.successor_id AS "successorId", t.grant_generation AS "grantGeneration", t.session_generation AS "sessionGeneration",
   t.user_generation AS "userGeneration", t.client_generation AS "clientGeneration", t.api_generation AS "apiGeneration", t.payload,
   (t.revoked_at IS NULL

@@ -15,6 +15,8 @@ import { tokenStore } from './token-store.ts'
 export type AdapterDeps = {
   secretKeys: SecretKeys
   findClientMetadata: FindClientMetadata
+  /** True while the request uses a refresh token as such. */
+  isRefreshing: () => boolean
   /** True while the request revokes one access token: the grant behind it must live on (RFC 7009 2.1). */
   endsOneAccessToken: () => boolean
   now: () => Date

@@ -1,11 +1,11 @@
 // Codes and tokens. A consumed row is shown as consumed, an expired one as it is (the engine tells "expired" from "unknown"),
 // a revoked one not at all.
 import { randomBytes } from 'node:crypto'
-import type { Adapter, AdapterPayload } from 'oidc-provider'
+import { type Adapter, type AdapterPayload, errors } from 'oidc-provider'
 import type { TokenKind } from '#src/tokens/kinds.ts'
 import { tokenKinds } from '#src/tokens/kinds.ts'
 import type { TokenRow } from '#src/tokens/statements.ts'
-import { readToken, readTokenByUserCode } from '#src/tokens/statements.ts'
+import { maxRepeats, readToken, readTokenByUserCode } from '#src/tokens/statements.ts'
 import type { Unit } from '#src/tokens/unit-of-work.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
 import type { AdapterDeps } from './adapter.ts'
@@ -14,7 +14,7 @@ import { handleFor, hex, rowId } from './row-id.ts'
 import type { Payload } from './token-payload.ts'
 import { isKind, packToken, unpackToken } from './token-payload.ts'
 
-export function tokenStore(kind: TokenKind, { secretKeys, endsOneAccessToken, now }: AdapterDeps): Adapter {
+export function tokenStore(kind: TokenKind, { secretKeys, isRefreshing, endsOneAccessToken, now }: AdapterDeps): Adapter {
   const userCodeHash = (userCode: string) => secretKeys.mac('user-code', userCode)
 
   return {
@@ -112,9 +112,12 @@ export function tokenStore(kind: TokenKind, { secretKeys, endsOneAccessToken, no
     if (row.clientId) unit.noteGeneration('client', row.clientId, row.clientGeneration)
     if (row.resource) unit.noteGeneration('api', row.resource, row.apiGeneration)
     const payload = unpackToken(kind, value, row)
-    // Within the leeway a refresh token may be used again: the same successor is answered (docs/decisions/006).
-    if (row.consumedAt !== null && !(kind === 'RefreshToken' && row.repeatable))
-      payload.consumed = Math.floor(row.consumedAt)
+    if (row.consumedAt === null) return payload as AdapterPayload
+    // Within the leeway a refresh token may be used again: the same successor is answered, ten times (docs/decisions/006). To
+    // everybody but the client that refreshes it is consumed.
+    const again = kind === 'RefreshToken' && row.inLeeway && isRefreshing()
+    if (again && row.repeats >= maxRepeats) throw new errors.InvalidGrant('the refresh token was repeated too often')
+    if (!again) payload.consumed = Math.floor(row.consumedAt)
     return payload as AdapterPayload
   }
 }
