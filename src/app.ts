@@ -1,7 +1,9 @@
 // The composition root: every part is built here, and every router is mounted in the one list below, in the order in which a
 // request meets them.
-import Koa from 'koa'
 import type { RequestListener } from 'node:http'
+import Koa from 'koa'
+import { createAdminApiRouter } from './admin/api/router.ts'
+import { createSetupRouter } from './admin/setup.ts'
 import type { Config } from './config.ts'
 import type { Database } from './db/database.ts'
 import { pendingMigrations, readMigrations } from './db/migrate.ts'
@@ -20,9 +22,12 @@ import type { SecretKeys } from './keys/secret-key.ts'
 import type { Log } from './log.ts'
 import { commitBoundary } from './oauth/commit-boundary.ts'
 import { decisionIds } from './oauth/decision-id.ts'
+import { discoveryCache } from './oauth/discovery-cache.ts'
 import { createInteractions } from './oauth/interactions.ts'
 import { createEngineFieldsRouter, createEnginePages, restyleFormPosts } from './oauth/pages.ts'
 import { createProviderSource, type ProviderSource } from './oauth/provider.ts'
+import { findAccessToken } from './tokens/find.ts'
+import { currentUnit } from './tokens/unit-of-work.ts'
 
 export type App = { callback(): RequestListener; providers: ProviderSource; stop(): Promise<void> }
 
@@ -49,6 +54,14 @@ export async function createApp(deps: {
   })
   const fields = createEngineFieldsRouter(renderer)
   const csrf = createCsrf({ config, secretKeys })
+  const setup = createSetupRouter({ database, renderer, csrf, now })
+  const adminApi = createAdminApiRouter({
+    database,
+    ownApi: `${config.issuerUrl}/api`,
+    now,
+    findAccessToken: (value) => findAccessToken(database, value, now()),
+    audit: (entry) => currentUnit().audit(entry),
+  })
   const interaction = createInteractionRouter({ database, interactions: createInteractions(providers), renderer, csrf })
 
   const app = new Koa()
@@ -64,6 +77,7 @@ export async function createApp(deps: {
     assets.middleware,
 
     decisionIds(),
+    discoveryCache(),
     // Inside: everything that reads or writes for a request. Its errors become answers before the commit sees their status.
     commitBoundary({
       database,
@@ -72,6 +86,8 @@ export async function createApp(deps: {
     }),
     errorPages(renderer),
     interaction.routes(),
+    setup.routes(),
+    adminApi.routes(),
     fields.routes(),
     restyleFormPosts(renderer),
     (ctx: Koa.Context, next: Koa.Next) => providers.current().middleware(ctx, next),

@@ -111,7 +111,8 @@ export function createConfiguration(deps: ConfigurationDeps): Configuration {
         enabled: true,
         allowedPolicy: async (_ctx, client, token) => {
           // RFC 7009 2.1: "if this validation fails, the request is refused and the client is informed of the error".
-          if (token.clientId !== client.clientId) throw new errors.InvalidRequest('the token was issued to another client')
+          if (token.clientId !== client.clientId)
+            throw new errors.InvalidRequest('the token was issued to another client')
           return true
         },
       },

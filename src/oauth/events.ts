@@ -58,7 +58,13 @@ export function recordEvents(provider: Provider, log: Log): void {
   })
   const destroyed = (token: { kind: string; clientId?: string | undefined; grantId?: string | undefined }) => {
     const target = token.grantId ? { target: { kind: 'grant', id: token.grantId } } : {}
-    currentUnit().audit({ event: 'token.revoked', outcome: 'success', clientId: token.clientId, ...target, detail: { kind: token.kind } })
+    currentUnit().audit({
+      event: 'token.revoked',
+      outcome: 'success',
+      clientId: token.clientId,
+      ...target,
+      detail: { kind: token.kind },
+    })
   }
   provider.on('access_token.destroyed', destroyed)
   provider.on('client_credentials.destroyed', destroyed)

@@ -5,8 +5,8 @@
 // client may not have are dropped at that moment, before anybody is asked for consent. None left: invalid_scope.
 import { errors, type KoaContextWithOIDC, type ResourceServer } from 'oidc-provider'
 import type { ApiRecord } from '#src/apis/apis.ts'
-import type { ClientRecord } from '#src/clients/clients.ts'
 import { openidScopes } from '#src/apis/scope-names.ts'
+import type { ClientRecord } from '#src/clients/clients.ts'
 import { allowedScopes, type Snapshot } from './snapshot.ts'
 
 type Params = Record<string, unknown> & { scope?: string | undefined; resource?: string | string[] | undefined }

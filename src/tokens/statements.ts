@@ -294,7 +294,9 @@ export async function commit(pool: pg.Pool, units: readonly Writes[]): Promise<(
   const present = order.filter((arm) => units.some((unit) => (unit[arm]?.length ?? 0) > 0))
   if (present.length === 0) return units.map(() => undefined)
   const values = present.map((arm) =>
-    JSON.stringify(units.flatMap((unit, u) => (unit[arm] as object[] | undefined)?.map((row) => toRecord(u, row)) ?? [])),
+    JSON.stringify(
+      units.flatMap((unit, u) => (unit[arm] as object[] | undefined)?.map((row) => toRecord(u, row)) ?? []),
+    ),
   )
   const { rows } = await pool.query<{ u: number; verdict: Verdict }>({ ...commitStatement(present), values })
   const lost = new Map(rows.map((row) => [row.u, row.verdict]))

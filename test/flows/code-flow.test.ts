@@ -17,38 +17,74 @@ afterAll(() => server.stop())
 
 describe('with openid-client', () => {
   test('a person signs in, agrees, and the application learns who they are', async () => {
-    const config = await oidc.discovery(new URL(server.url), 'shop-web', undefined, oidc.ClientSecretBasic(j.secret), { execute: [oidc.allowInsecureRequests] })
+    const config = await oidc.discovery(new URL(server.url), 'shop-web', undefined, oidc.ClientSecretBasic(j.secret), {
+      execute: [oidc.allowInsecureRequests],
+    })
     const pkceCodeVerifier = oidc.randomPKCECodeVerifier()
     const url = oidc.buildAuthorizationUrl(config, {
-      redirect_uri: j.callback, scope: 'openid profile email', state: 's', nonce: 'n',
-      code_challenge: await oidc.calculatePKCECodeChallenge(pkceCodeVerifier), code_challenge_method: 'S256',
+      redirect_uri: j.callback,
+      scope: 'openid profile email',
+      state: 's',
+      nonce: 'n',
+      code_challenge: await oidc.calculatePKCECodeChallenge(pkceCodeVerifier),
+      code_challenge_method: 'S256',
     })
     const page = await j.walk(new Person(server.url), url.href)
-    const tokens = await oidc.authorizationCodeGrant(config, new URL(page.url), { pkceCodeVerifier, expectedState: 's', expectedNonce: 'n' })
+    const tokens = await oidc.authorizationCodeGrant(config, new URL(page.url), {
+      pkceCodeVerifier,
+      expectedState: 's',
+      expectedNonce: 'n',
+    })
     expect(tokens.claims()).toMatchObject({ iss: server.url, sub: j.alice.id, aud: 'shop-web' })
     const info = await oidc.fetchUserInfo(config, tokens.access_token, j.alice.id)
     expect(info).toMatchObject({ email: 'Alice@Example.com', email_verified: true, name: 'Alice Liddell' })
     const refreshed = await oidc.refreshTokenGrant(config, tokens.refresh_token ?? '')
     expect(refreshed.refresh_token).not.toBe(tokens.refresh_token)
     await oidc.tokenRevocation(config, refreshed.refresh_token ?? '')
-    await expect(oidc.refreshTokenGrant(config, refreshed.refresh_token ?? '')).rejects.toMatchObject({ error: 'invalid_grant' })
+    await expect(oidc.refreshTokenGrant(config, refreshed.refresh_token ?? '')).rejects.toMatchObject({
+      error: 'invalid_grant',
+    })
   })
 })
 
 describe('with oauth4webapi', () => {
   test('a public client reads an API with a JWT access token (RFC 9068)', async () => {
     const allow = { [oauth.allowInsecureRequests]: true }
-    const as = await oauth.processDiscoveryResponse(new URL(server.url), await oauth.discoveryRequest(new URL(server.url), { ...allow, algorithm: 'oauth2' }))
+    const as = await oauth.processDiscoveryResponse(
+      new URL(server.url),
+      await oauth.discoveryRequest(new URL(server.url), { ...allow, algorithm: 'oauth2' }),
+    )
     const client: oauth.Client = { client_id: 'shop-spa' }
-    const { address, verifier } = await j.begin({ client_id: 'shop-spa', scope: 'orders:read', resource: orders, nonce: undefined })
+    const { address, verifier } = await j.begin({
+      client_id: 'shop-spa',
+      scope: 'orders:read',
+      resource: orders,
+      nonce: undefined,
+    })
     const page = await j.walk(new Person(server.url), address)
     const params = oauth.validateAuthResponse(as, client, new URL(page.url), 'the state')
-    const response = await oauth.authorizationCodeGrantRequest(as, client, oauth.None(), params, j.callback, verifier, allow)
+    const response = await oauth.authorizationCodeGrantRequest(
+      as,
+      client,
+      oauth.None(),
+      params,
+      j.callback,
+      verifier,
+      allow,
+    )
     const tokens = await oauth.processAuthorizationCodeResponse(as, client, response)
     expect(tokens.scope).toBe('orders:read')
-    const request = new Request('https://api.example.com/orders/1', { headers: { Authorization: `Bearer ${tokens.access_token}` } })
+    const request = new Request('https://api.example.com/orders/1', {
+      headers: { Authorization: `Bearer ${tokens.access_token}` },
+    })
     const claims = await oauth.validateJwtAccessToken(as, request, orders, allow)
-    expect(claims).toMatchObject({ iss: server.url, aud: orders, sub: j.alice.id, client_id: 'shop-spa', scope: 'orders:read' })
+    expect(claims).toMatchObject({
+      iss: server.url,
+      aud: orders,
+      sub: j.alice.id,
+      client_id: 'shop-spa',
+      scope: 'orders:read',
+    })
     expect(claims.exp - claims.iat).toBe(900)
   })
 })
@@ -69,7 +105,12 @@ describe('consent', () => {
 
   test('can be narrowed, and what was left out is not in the token', async () => {
     const person = new Person(server.url)
-    const { address, verifier } = await j.begin({ client_id: 'shop-web', scope: 'openid orders:read orders:write', resource: orders, prompt: 'consent' })
+    const { address, verifier } = await j.begin({
+      client_id: 'shop-web',
+      scope: 'openid orders:read orders:write',
+      resource: orders,
+      prompt: 'consent',
+    })
     const page = await j.walk(person, address, (scopes) => {
       expect(scopes.sort()).toEqual(['orders:read', 'orders:write'])
       return ['orders:read']
@@ -145,7 +186,9 @@ describe('an authorization request is refused', () => {
     expect(response.status).toBe(303)
     const location = new URL(response.headers.get('location') ?? '')
     expect(location.origin + location.pathname).toBe(j.callback)
-    const answer = Object.fromEntries(location.search ? location.searchParams : new URLSearchParams(location.hash.slice(1)))
+    const answer = Object.fromEntries(
+      location.search ? location.searchParams : new URLSearchParams(location.hash.slice(1)),
+    )
     expect(answer).toMatchObject({ error, state: 'the state', iss: server.url })
   })
 
@@ -155,16 +198,21 @@ describe('an authorization request is refused', () => {
     expect(new URL(response.headers.get('location') ?? '').searchParams.get('error')).toBe('invalid_request')
   })
 
-  test.each(['nonce=a%00b', 'state=a%0ab', 'login_hint=%1b', 'nonce=%ff', 'state=%zz'])('with 400: %s', async (pair) => {
-    const { address } = await j.begin()
-    const response = await fetch(`${server.url}${address}&${pair}`, { redirect: 'manual' })
-    expect(response.status).toBe(400)
-    expect(await response.text()).toContain(pair.split('=')[0])
-  })
+  test.each(['nonce=a%00b', 'state=a%0ab', 'login_hint=%1b', 'nonce=%ff', 'state=%zz'])(
+    'with 400: %s',
+    async (pair) => {
+      const { address } = await j.begin()
+      const response = await fetch(`${server.url}${address}&${pair}`, { redirect: 'manual' })
+      expect(response.status).toBe(400)
+      expect(await response.text()).toContain(pair.split('=')[0])
+    },
+  )
 })
 
 test('a scope beyond what the client may have is dropped and the rest is told', async () => {
-  const tokens = await j.tokensFor({ client_id: 'shop-spa', scope: 'orders:read orders:write bogus' }, undefined, { resource: orders })
+  const tokens = await j.tokensFor({ client_id: 'shop-spa', scope: 'orders:read orders:write bogus' }, undefined, {
+    resource: orders,
+  })
   expect(tokens.scope).toBe('orders:read')
 })
 
@@ -176,7 +224,10 @@ test('one API that owns every asked scope is chosen without resource', async () 
 
 test('the authorization endpoint takes POST (OIDC Core 3.1.2.1)', async () => {
   const { address } = await j.begin()
-  const page = await new Person(server.url).open('/oauth/authorize', { method: 'POST', body: new URLSearchParams(address.split('?')[1]) })
+  const page = await new Person(server.url).open('/oauth/authorize', {
+    method: 'POST',
+    body: new URLSearchParams(address.split('?')[1]),
+  })
   expect(page.url).toContain('/login')
 })
 
@@ -233,12 +284,20 @@ describe('a code is refused', () => {
 
 describe('the login page', () => {
   test('answers an unknown person and a wrong password alike', async () => {
-    const attempts = [{ identifier: 'alice@example.com', password: 'wrong password entirely' }, { identifier: 'nobody@example.com', password: 'wrong password entirely' }]
+    const attempts = [
+      { identifier: 'alice@example.com', password: 'wrong password entirely' },
+      { identifier: 'nobody@example.com', password: 'wrong password entirely' },
+    ]
     const pages = await Promise.all(
       attempts.map(async (fields) => {
         const person = new Person(server.url)
         const page = await person.submit(await person.open((await j.begin()).address), fields)
-        const strip = (text: string) => text.replaceAll(fields.identifier, 'ID').replace(/value="[^"]*"/g, '').replace(/interaction\/[\w-]+/g, '').replace(/[0-9a-f]{8}-[0-9a-f-]{27}/g, '')
+        const strip = (text: string) =>
+          text
+            .replaceAll(fields.identifier, 'ID')
+            .replace(/value="[^"]*"/g, '')
+            .replace(/interaction\/[\w-]+/g, '')
+            .replace(/[0-9a-f]{8}-[0-9a-f-]{27}/g, '')
         return [page.status, strip(page.text)]
       }),
     )
@@ -288,14 +347,20 @@ test('a disabled person is refused everywhere, and asked to sign in', async () =
     expect((await j.introspect(tokens.access_token)).body).toEqual({ active: false })
     const page = await tokens.person.open((await j.begin()).address)
     expect(page.url).toContain('/login')
-    expect((await tokens.person.submit(page, { identifier: 'alice@example.com', password: 'correct horse battery staple' })).status).toBe(401)
+    expect(
+      (await tokens.person.submit(page, { identifier: 'alice@example.com', password: 'correct horse battery staple' }))
+        .status,
+    ).toBe(401)
   } finally {
     await prisma.user.update({ where: { id: j.alice.id }, data: { disabledAt: null } })
   }
 })
 
 test('no grant takes a password (RFC 9700 2.4)', async () => {
-  const answer = await j.post('/oauth/token', { grant_type: 'password', username: 'alice@example.com', password: 'correct horse battery staple' })
+  const answer = await j.post('/oauth/token', {
+    grant_type: 'password',
+    username: 'alice@example.com',
+    password: 'correct horse battery staple',
+  })
   expect([answer.status, answer.body.error]).toEqual([400, 'unsupported_grant_type'])
 })
-

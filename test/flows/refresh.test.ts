@@ -17,16 +17,26 @@ afterAll(async () => {
   await server.stop()
 })
 
-const leeway = (seconds: number) => server.database.prisma.client.update({ where: { id: 'shop-web' }, data: { refreshLeewaySeconds: seconds } })
+const leeway = (seconds: number) =>
+  server.database.prisma.client.update({ where: { id: 'shop-web' }, data: { refreshLeewaySeconds: seconds } })
 const events = (event: string) => server.database.prisma.auditEvent.count({ where: { event } })
 /** As if the rotation had happened that long ago. */
-const age = (seconds: number) => server.database.pool.query(`UPDATE token SET consumed_at = consumed_at - make_interval(secs => $1) WHERE kind = 2 AND consumed_at IS NOT NULL`, [seconds])
+const age = (seconds: number) =>
+  server.database.pool.query(
+    `UPDATE token SET consumed_at = consumed_at - make_interval(secs => $1) WHERE kind = 2 AND consumed_at IS NOT NULL`,
+    [seconds],
+  )
 
 const at = (n: number) => (n % 2 === 0 ? server.url : `http://localhost:${second.port}`)
 
 test('each use answers a new token, and the old one’s lifetime is not prolonged', async () => {
   const { refresh } = await j.tokensFor()
-  const row = async () => (await server.database.pool.query(`SELECT expires_at FROM token WHERE kind = 2 ORDER BY issued_at DESC, (predecessor_id IS NULL) LIMIT 1`)).rows[0].expires_at.getTime()
+  const row = async () =>
+    (
+      await server.database.pool.query(
+        `SELECT expires_at FROM token WHERE kind = 2 ORDER BY issued_at DESC, (predecessor_id IS NULL) LIMIT 1`,
+      )
+    ).rows[0].expires_at.getTime()
   const before = await row()
   let token = refresh
   for (let n = 0; n < 3; n++) {
@@ -60,7 +70,8 @@ describe('a repeat inside the leeway', () => {
     expect(next.status).toBe(200)
     expect((await j.refresh(refresh)).body.error).toBe('invalid_grant')
     expect((await j.refresh(next.body.refresh_token ?? '')).body.error).toBe('invalid_grant')
-    for (const token of [access_token, first.body.access_token, next.body.access_token]) expect((await j.userinfo(token)).status).toBe(401)
+    for (const token of [access_token, first.body.access_token, next.body.access_token])
+      expect((await j.userinfo(token)).status).toBe(401)
   })
 
   test('of another client changes nothing', async () => {
@@ -81,7 +92,9 @@ test('after the leeway a repeat is reuse: the family dies and the record says wh
 })
 
 test('a refused request burns nothing: the token still works after a wrong resource or scope', async () => {
-  const { refresh } = await j.tokensFor({ scope: 'openid orders:read', resource: orders }, undefined, { resource: orders })
+  const { refresh } = await j.tokensFor({ scope: 'openid orders:read', resource: orders }, undefined, {
+    resource: orders,
+  })
   expect((await j.refresh(refresh, { resource: 'https://unknown.example' })).body.error).toBe('invalid_target')
   expect((await j.refresh(refresh, { scope: 'orders:write' })).body.error).toBe('invalid_scope')
   const answer = await j.refresh(refresh, { resource: orders })
@@ -93,7 +106,9 @@ test('a client narrows but never widens (CVE-2026-67332)', async () => {
   const { refresh } = await j.tokensFor({ scope: 'openid profile email' })
   const narrowed = await j.refresh(refresh, { scope: 'openid' })
   expect(narrowed.body.scope).toBe('openid')
-  expect((await j.refresh(narrowed.body.refresh_token ?? '', { scope: 'openid orders:read' })).body.error).toBe('invalid_scope')
+  expect((await j.refresh(narrowed.body.refresh_token ?? '', { scope: 'openid orders:read' })).body.error).toBe(
+    'invalid_scope',
+  )
 })
 
 describe.each([2, 10, 50])('%i uses at once over two processes', (n) => {
@@ -107,7 +122,8 @@ describe.each([2, 10, 50])('%i uses at once over two processes', (n) => {
     const good = answers.filter(({ status }) => status === 200)
     expect(good.length).toBeGreaterThanOrEqual(1)
     expect(good.length).toBeLessThanOrEqual(11)
-    for (const { status, body } of answers) if (status !== 200) expect([status, body.error]).toEqual([400, 'invalid_grant'])
+    for (const { status, body } of answers)
+      if (status !== 200) expect([status, body.error]).toEqual([400, 'invalid_grant'])
     const successors = new Set(good.map(({ body }) => body.refresh_token))
     expect(successors.size).toBe(1)
     expect((await j.refresh([...successors][0] ?? '')).status).toBe(200)
@@ -119,7 +135,8 @@ describe.each([2, 10, 50])('%i uses at once over two processes', (n) => {
     const { refresh } = await j.tokensFor()
     const answers = await parallel(refresh)
     expect(answers.filter(({ status }) => status === 200)).toHaveLength(1)
-    for (const { status, body } of answers) if (status !== 200) expect([status, body.error]).toEqual([400, 'invalid_grant'])
+    for (const { status, body } of answers)
+      if (status !== 200) expect([status, body.error]).toEqual([400, 'invalid_grant'])
     const winner = answers.find(({ status }) => status === 200)
     expect((await j.refresh(winner?.body.refresh_token ?? '')).body.error).toBe('invalid_grant')
     expect((await j.userinfo(winner?.body.access_token ?? '')).status).toBe(401)
@@ -128,9 +145,12 @@ describe.each([2, 10, 50])('%i uses at once over two processes', (n) => {
 
   test('of one code answer one success', async () => {
     const { code, verifier } = await j.codeFor()
-    const answers = await Promise.all(Array.from({ length: n }, (_, index) => j.redeem(code, verifier, {}, { origin: at(index) })))
+    const answers = await Promise.all(
+      Array.from({ length: n }, (_, index) => j.redeem(code, verifier, {}, { origin: at(index) })),
+    )
     expect(answers.filter(({ status }) => status === 200)).toHaveLength(1)
-    for (const { status, body } of answers) if (status !== 200) expect([status, body.error]).toEqual([400, 'invalid_grant'])
+    for (const { status, body } of answers)
+      if (status !== 200) expect([status, body.error]).toEqual([400, 'invalid_grant'])
   })
 })
 
@@ -171,7 +191,8 @@ describe('logout', () => {
 
   test('goes only to a registered address (CVE-2021-29456)', async () => {
     const { person, id_token = '' } = await j.tokensFor()
-    const query = (uri: string) => `/oauth/logout?${new URLSearchParams({ id_token_hint: id_token, post_logout_redirect_uri: uri, state: 'x' })}`
+    const query = (uri: string) =>
+      `/oauth/logout?${new URLSearchParams({ id_token_hint: id_token, post_logout_redirect_uri: uri, state: 'x' })}`
     expect((await person.open(query('https://shop.example.evil.com/bye'))).status).toBe(400)
     const left = await person.submit(await person.open(query('https://shop.example/bye')), { decision: 'logout' })
     expect(left.url).toBe('https://shop.example/bye?state=x')

@@ -14,7 +14,10 @@ import { handleFor, hex, rowId } from './row-id.ts'
 import type { Payload } from './token-payload.ts'
 import { isKind, packToken, unpackToken } from './token-payload.ts'
 
-export function tokenStore(kind: TokenKind, { secretKeys, isRefreshing, endsOneAccessToken, now }: AdapterDeps): Adapter {
+export function tokenStore(
+  kind: TokenKind,
+  { secretKeys, isRefreshing, endsOneAccessToken, now }: AdapterDeps,
+): Adapter {
   const userCodeHash = (userCode: string) => secretKeys.mac('user-code', userCode)
 
   return {
