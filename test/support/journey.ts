@@ -42,7 +42,7 @@ export async function startJourney(server: TestServer) {
       status,
       text,
       headers: received,
-    } = await send(new URL(path, origin), new URL(server.url).host, headers, body.toString())
+    } = await postForm(new URL(path, origin), new URL(server.url).host, headers, body.toString())
     return { status, body: text.startsWith('{') ? JSON.parse(text) : { text }, headers: received }
   }
 
@@ -140,7 +140,7 @@ export async function startJourney(server: TestServer) {
 }
 
 /** fetch would name the port it connects to; behind a proxy every process is asked under the issuer's name. */
-function send(
+export function postForm(
   url: URL,
   host: string,
   headers: Record<string, string>,

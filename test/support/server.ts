@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { Writable } from 'node:stream'
 import { type App, createApp } from '#src/app.ts'
 import { type Config, readConfig } from '#src/config.ts'
-import type { Database } from '#src/db/database.ts'
+import { closeDatabase, type Database, openDatabase } from '#src/db/database.ts'
 import { createSecretKeys, type SecretKeys } from '#src/keys/secret-key.ts'
 import { ensureSigningKeys } from '#src/keys/signing-keys.ts'
 import { createLog } from '#src/log.ts'
@@ -32,6 +32,8 @@ export async function startServer(
     now?: () => Date
     databaseServer?: 'embedded' | 15
     issuer?: (port: number) => string
+    /** The server reaches its database by this address, the test by the direct one. */
+    databaseThrough?: (url: string) => Promise<string>
   } = {},
 ): Promise<TestServer> {
   const listener = createServer()
@@ -62,7 +64,10 @@ export async function startServer(
       },
     }),
   )
-  const app = await createApp({ config, log, database, secretKeys, now })
+  const detour = options.databaseThrough
+    ? openDatabase(await options.databaseThrough(databaseUrl), { poolSize: 10, onError: () => undefined })
+    : undefined
+  const app = await createApp({ config, log, database: detour ?? database, secretKeys, now })
   listener.on('request', app.callback())
   return {
     url,
@@ -77,6 +82,7 @@ export async function startServer(
       listener.closeAllConnections()
       await new Promise((resolve) => listener.close(resolve))
       await app.stop()
+      if (detour) await closeDatabase(detour)
       await own?.drop()
     },
   }
