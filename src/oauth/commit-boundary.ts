@@ -29,7 +29,7 @@ export function commitBoundary(deps: {
   }
 
   async function settle(ctx: Context, unit: Unit): Promise<void> {
-    if (unit.failure && isUnavailable(unit.failure)) unavailable(ctx, unit.failure)
+    if (unit.failure && isUnavailable(unit.failure)) return unavailable(ctx, unit.failure) // no second wait for the same database
     const keep = keepFor(ctx.status, unit.failure)
     // The cookie of a session that will not be saved would sign the person out.
     if (keep !== 'all') dropCookies(ctx, sessionCookie)
