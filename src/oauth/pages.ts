@@ -1,4 +1,5 @@
 // The engine's pages in our clothes, and the few places where our form fields meet its own. It decides; this only dresses.
+import { Readable } from 'node:stream'
 import Router from '@koa/router'
 import type { Context, Middleware } from 'koa'
 import type { KoaContextWithOIDC } from 'oidc-provider'
@@ -80,13 +81,23 @@ export function createEngineFieldsRouter(renderer: Renderer): Router {
         error: 'invalid_request',
         description: 'decision must be "logout" or "stay".',
       })
-    const body = { xsrf: form.get('csrf') ?? form.get('xsrf') ?? '', logout: 'yes' }
-    Object.assign(ctx.req, { body })
+    passOn(ctx, { xsrf: form.get('csrf') ?? form.get('xsrf') ?? '', logout: 'yes' })
     await next()
   })
 
   router.get('/oauth/logout/stayed', (ctx) => renderer.renderPage(ctx, stayedPage, {}))
   return router
+}
+
+/** Gives the engine a body to read in place of the one that was read here: it insists on parsing for itself. */
+function passOn(ctx: Context, fields: Record<string, string>): void {
+  const body = Buffer.from(new URLSearchParams(fields).toString())
+  ctx.req.headers['content-length'] = String(body.length)
+  delete ctx.req.headers['transfer-encoding']
+  Object.defineProperties(ctx.req, {
+    readable: { value: true },
+    iterator: { value: () => Readable.from([body]).iterator() },
+  })
 }
 
 /** The engine's self-submitting forms (account switch, logout without a session, form_post) rely on an inline script, which our

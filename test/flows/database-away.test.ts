@@ -42,14 +42,19 @@ describe.each([
     }
     await Promise.all([
       within('refresh', () => j.refresh(tokens.refresh)),
-      within('client_credentials', () => j.post('/oauth/token', { grant_type: 'client_credentials', scope: 'stock:read' }, { as: 'reports' })),
+      within('client_credentials', () =>
+        j.post('/oauth/token', { grant_type: 'client_credentials', scope: 'stock:read' }, { as: 'reports' }),
+      ),
       within('introspection', () => j.introspect(tokens.access_token)),
       within('userinfo', () => j.userinfo(tokens.access_token)),
-      within('authorize', async () => fetch(server.url + (await j.begin()).address, { redirect: 'manual', headers: { Accept: 'text/html' } })),
+      within('authorize', async () =>
+        fetch(server.url + (await j.begin()).address, { redirect: 'manual', headers: { Accept: 'text/html' } }),
+      ),
       within('login page', () => person.fetch(login.url)),
       within('readyz', () => fetch(`${server.url}/readyz`)),
     ])
-    for (const path of ['/.well-known/openid-configuration', '/oauth/jwks', '/healthz']) expect((await fetch(server.url + path)).status, path).toBe(200)
+    for (const path of ['/.well-known/openid-configuration', '/oauth/jwks', '/healthz'])
+      expect((await fetch(server.url + path)).status, path).toBe(200)
 
     wire.pass()
     await expect.poll(() => fetch(`${server.url}/readyz`).then(({ status }) => status), { timeout: 5000 }).toBe(200)
@@ -69,7 +74,9 @@ async function startWire(databaseUrl: string) {
     if (mode === 'refuse') return near.destroy()
     if (mode === 'freeze') return
     const socketDirectory = target.searchParams.get('host')
-    const far = socketDirectory?.startsWith('/') ? connect(`${socketDirectory}/.s.PGSQL.${target.port || 5432}`) : connect(Number(target.port || 5432), target.hostname)
+    const far = socketDirectory?.startsWith('/')
+      ? connect(`${socketDirectory}/.s.PGSQL.${target.port || 5432}`)
+      : connect(Number(target.port || 5432), target.hostname)
     sockets.add(far)
     far.on('error', () => near.destroy()).on('close', () => (sockets.delete(far), near.destroy()))
     near.on('close', () => far.destroy())

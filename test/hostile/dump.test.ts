@@ -15,19 +15,34 @@ const live = new Map<string, string>()
 
 beforeAll(async () => {
   server = await startServer()
-  const { banner } = await bootstrap({ config: server.config, database: server.database, secretKeys: server.secretKeys, log: (await import('pino')).pino({ level: 'silent' }), now: () => new Date() })
+  const { banner } = await bootstrap({
+    config: server.config,
+    database: server.database,
+    secretKeys: server.secretKeys,
+    log: (await import('pino')).pino({ level: 'silent' }),
+    now: () => new Date(),
+  })
   j = await startJourney(server)
   live.set('setup code', /#code=([\w-]+)/.exec(banner.join('\n'))?.[1] ?? '')
   live.set('client secret', j.secret)
   live.set('password', password)
-  const tokens = await j.tokensFor({ scope: 'openid profile orders:read', resource: orders }, undefined, { resource: orders })
-  live.set('access token', tokens.access_token).set('refresh token', tokens.refresh).set('id token', tokens.id_token ?? '')
+  const tokens = await j.tokensFor({ scope: 'openid profile orders:read', resource: orders }, undefined, {
+    resource: orders,
+  })
+  live
+    .set('access token', tokens.access_token)
+    .set('refresh token', tokens.refresh)
+    .set('id token', tokens.id_token ?? '')
   const rotated = await j.tokensFor()
   live.set('successor', (await j.refresh(rotated.refresh)).body.refresh_token ?? '')
   live.set('userinfo token', rotated.access_token)
   const { code } = await j.codeFor()
   live.set('code', code)
-  live.set('client credentials token', (await j.post('/oauth/token', { grant_type: 'client_credentials', scope: 'stock:read' }, { as: 'reports' })).body.access_token)
+  live.set(
+    'client credentials token',
+    (await j.post('/oauth/token', { grant_type: 'client_credentials', scope: 'stock:read' }, { as: 'reports' })).body
+      .access_token,
+  )
   const pushed = await j.post('/oauth/par', [...new URLSearchParams((await j.begin()).address.split('?')[1])])
   live.set('request_uri', String(pushed.body.request_uri).split(':').at(-1) ?? '')
   const waiting = new Person(server.url)
@@ -36,20 +51,28 @@ beforeAll(async () => {
   await tokens.person.open('/oauth/logout')
   for (const [key, { value }] of [...tokens.person.cookies, ...waiting.cookies])
     if (!key.includes('.sig')) live.set(`cookie ${key}`, value)
-  const { value } = await createApiKey(server.database.prisma, { name: 'key', apiIdentifier: `${server.url}/api`, scopes: ['clients:read'], owner: { userId: j.alice.id } }, change())
+  const { value } = await createApiKey(
+    server.database.prisma,
+    { name: 'key', apiIdentifier: `${server.url}/api`, scopes: ['clients:read'], owner: { userId: j.alice.id } },
+    change(),
+  )
   live.set('API key', value)
 })
 afterAll(() => server.stop())
 
 async function dump(): Promise<{ text: string; values: Set<string> }> {
   const { pool } = server.database
-  const { rows: tables } = await pool.query(`SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename NOT LIKE '\\_%'`)
+  const { rows: tables } = await pool.query(
+    `SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename NOT LIKE '\\_%'`,
+  )
   const values = new Set<string>()
   let text = ''
   const collect = (value: unknown): void => {
-    if (Buffer.isBuffer(value)) for (const encoding of ['hex', 'base64', 'base64url', 'latin1'] as const) values.add(value.toString(encoding))
+    if (Buffer.isBuffer(value))
+      for (const encoding of ['hex', 'base64', 'base64url', 'latin1'] as const) values.add(value.toString(encoding))
     else if (typeof value === 'string') values.add(value)
-    else if (value && typeof value === 'object') for (const [key, inner] of Object.entries(value)) values.add(key) && collect(inner)
+    else if (value && typeof value === 'object')
+      for (const [key, inner] of Object.entries(value)) values.add(key) && collect(inner)
   }
   for (const { tablename } of tables) {
     const { rows } = await pool.query(`SELECT * FROM "${tablename}"`)
@@ -68,31 +91,87 @@ test('no value that an endpoint accepts can be read in it', async () => {
   expect(live.size).toBeGreaterThan(14)
   for (const [name, value] of live) {
     expect(value.length, name).toBeGreaterThan(15)
-    for (const spelling of [value, Buffer.from(value).toString('base64url'), Buffer.from(value).toString('hex')]) expect(everything.includes(spelling), name).toBe(false)
+    for (const spelling of [value, Buffer.from(value).toString('base64url'), Buffer.from(value).toString('hex')])
+      expect(everything.includes(spelling), name).toBe(false)
   }
 })
 
 test('no value found in it opens anything', async () => {
   const { values } = await dump()
-  const tries = [...values].filter((value) => value.length >= 8 && value.length < 2000 && /^[\x20-\x7e]+$/.test(value) && !value.startsWith('urn:') && !/^[a-z._: -]{1,40}$/.test(value))
+  const tries = [...values].filter(
+    (value) =>
+      value.length >= 8 &&
+      value.length < 2000 &&
+      /^[\x20-\x7e]+$/.test(value) &&
+      !value.startsWith('urn:') &&
+      !/^[a-z._: -]{1,40}$/.test(value),
+  )
   expect(tries.length).toBeGreaterThan(100)
   const url = (path: string) => server.url + path
   const refused: [string, (value: string) => Promise<boolean>][] = [
-    ['userinfo', async (value) => (await fetch(url('/oauth/userinfo'), { headers: { Authorization: `Bearer ${value}` } })).status !== 200],
-    ['admin API, bearer', async (value) => (await fetch(url('/api/v1/clients'), { headers: { Authorization: `Bearer ${value}` } })).status !== 200],
-    ['admin API, key', async (value) => (await fetch(url('/api/v1/clients'), { headers: { 'X-API-Key': value } })).status !== 200],
+    [
+      'userinfo',
+      async (value) =>
+        (await fetch(url('/oauth/userinfo'), { headers: { Authorization: `Bearer ${value}` } })).status !== 200,
+    ],
+    [
+      'admin API, bearer',
+      async (value) =>
+        (await fetch(url('/api/v1/clients'), { headers: { Authorization: `Bearer ${value}` } })).status !== 200,
+    ],
+    [
+      'admin API, key',
+      async (value) => (await fetch(url('/api/v1/clients'), { headers: { 'X-API-Key': value } })).status !== 200,
+    ],
     ['introspection', async (value) => (await j.introspect(value)).body.active !== true],
     ['refresh', async (value) => (await j.refresh(value)).status !== 200],
     ['code', async (value) => (await j.redeem(value, 'x'.repeat(43))).status !== 200],
-    ['client secret', async (value) => (await j.post('/oauth/token', { grant_type: 'client_credentials', scope: 'stock:read' }, { as: null, headers: { Authorization: j.basic('reports', encodeURIComponent(value)) } })).status !== 200],
-    ['interaction cookie', async (value) => (await fetch(url(`/interaction/${encodeURIComponent(value)}/login`), { headers: { Cookie: `sallyport_interaction=${encodeURIComponent(value)}` } })).status !== 200],
-    ['session cookie', async (value) => {
-      const response = await fetch(url((await j.begin({ prompt: 'none' })).address), { redirect: 'manual', headers: { Cookie: `sallyport_session=${encodeURIComponent(value)}` } })
-      return !(response.headers.get('location') ?? '').includes('code=')
-    }],
-    ['request_uri', async (value) => (await fetch(url(`/oauth/authorize?${new URLSearchParams({ client_id: 'shop-web', request_uri: `urn:ietf:params:oauth:request_uri:${value}` })}`), { redirect: 'manual' })).status === 400],
+    [
+      'client secret',
+      async (value) =>
+        (
+          await j.post(
+            '/oauth/token',
+            { grant_type: 'client_credentials', scope: 'stock:read' },
+            { as: null, headers: { Authorization: j.basic('reports', encodeURIComponent(value)) } },
+          )
+        ).status !== 200,
+    ],
+    [
+      'interaction cookie',
+      async (value) =>
+        (
+          await fetch(url(`/interaction/${encodeURIComponent(value)}/login`), {
+            headers: { Cookie: `sallyport_interaction=${encodeURIComponent(value)}` },
+          })
+        ).status !== 200,
+    ],
+    [
+      'session cookie',
+      async (value) => {
+        const response = await fetch(url((await j.begin({ prompt: 'none' })).address), {
+          redirect: 'manual',
+          headers: { Cookie: `sallyport_session=${encodeURIComponent(value)}` },
+        })
+        return !(response.headers.get('location') ?? '').includes('code=')
+      },
+    ],
+    [
+      'request_uri',
+      async (value) =>
+        (
+          await fetch(
+            url(
+              `/oauth/authorize?${new URLSearchParams({ client_id: 'shop-web', request_uri: `urn:ietf:params:oauth:request_uri:${value}` })}`,
+            ),
+            { redirect: 'manual' },
+          )
+        ).status === 400,
+    ],
   ]
-  for (const [name, refuses] of refused) for (const value of tries) expect(await refuses(value), `${name} accepts a value of ${value.length} characters from the dump`).toBe(true)
+  for (const [name, refuses] of refused)
+    for (const value of tries)
+      expect(await refuses(value), `${name} accepts a value of ${value.length} characters from the dump`).toBe(true)
 }, 180_000)
 
 test('hashes are of full-length secrets only: a password is argon2id', async () => {

@@ -3,9 +3,9 @@ import { randomBytes } from 'node:crypto'
 import { createApi } from '#src/apis/apis.ts'
 import type { Change } from '#src/audit/change.ts'
 import { type ClientInput, createClient } from '#src/clients/clients.ts'
+import type { Database } from '#src/db/database.ts'
 import { hashPassword } from '#src/factors/password.ts'
 import { createUser } from '#src/users/users.ts'
-import type { TestServer } from './server.ts'
 
 export const orders = 'https://api.example.com/orders'
 export const stock = 'https://api.example.com/stock'
@@ -14,7 +14,7 @@ export const change = (): Change => ({ now: new Date(), actor: { kind: 'cli' } }
 
 const callback = 'https://shop.example/cb'
 
-export async function furnish(server: TestServer) {
+export async function furnish(server: { database: Database; settle: () => Promise<unknown> }) {
   const { prisma } = server.database
   await createApi(
     prisma,
@@ -73,6 +73,6 @@ export async function furnish(server: TestServer) {
     ],
   })
   await prisma.configurationVersion.update({ where: { id: 1 }, data: { version: { increment: 1 } } })
-  await server.app.providers.refresh()
+  await server.settle()
   return { alice, secret, callback }
 }

@@ -2,9 +2,9 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { request } from 'node:http'
 import { expect } from 'vitest'
+import type { Database } from '#src/db/database.ts'
 import { furnish, password } from './installation.ts'
 import { type Page, Person } from './person.ts'
-import type { TestServer } from './server.ts'
 
 export type Tokens = {
   access_token: string
@@ -22,8 +22,8 @@ export type Answer = {
 
 export type Journey = Awaited<ReturnType<typeof startJourney>>
 
-/** @param server with nothing in it yet. */
-export async function startJourney(server: TestServer) {
+/** @param server with nothing in it yet; `settle` returns when it knows of changed configuration. */
+export async function startJourney(server: { url: string; database: Database; settle: () => Promise<unknown> }) {
   const home = await furnish(server)
   const basic = (clientId: string, secret = home.secret) =>
     `Basic ${Buffer.from(`${clientId}:${secret}`).toString('base64')}`

@@ -19,6 +19,8 @@ export type TestServer = {
   databaseUrl: string
   secretKeys: SecretKeys
   app: App
+  /** Returns when changed configuration is known. */
+  settle(): Promise<void>
   /** Everything that was logged, as printed. */
   logged: string[]
   stop(): Promise<void>
@@ -77,6 +79,7 @@ export async function startServer(
     databaseUrl,
     secretKeys,
     app,
+    settle: () => app.providers.refresh(),
     logged,
     async stop() {
       listener.closeAllConnections()
