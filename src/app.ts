@@ -13,6 +13,7 @@ import { createCsrf } from './http/csrf.ts'
 import { errorPages, refuse } from './http/error-page.ts'
 import { createHealthRouter } from './http/health.ts'
 import { hostRule } from './http/host.ts'
+import { leaveByPage } from './http/leave.ts'
 import { createRenderer } from './http/render.ts'
 import { requestChecks } from './http/request-checks.ts'
 import { requestContext } from './http/request-context.ts'
@@ -85,10 +86,8 @@ export async function createApp(deps: {
       refuse: (ctx, refusal, cause) => refuse(ctx, renderer, refusal, cause),
     }),
     errorPages(renderer),
-    interaction.routes(),
-    setup.routes(),
-    adminApi.routes(),
-    fields.routes(),
+    leaveByPage(renderer, (ctx) => ctx.path.startsWith('/oauth/authorize/') || ctx.path === '/oauth/logout/confirm'),
+    ...[interaction, setup, adminApi, fields].flatMap((router) => [router.routes(), router.allowedMethods()]),
     restyleFormPosts(renderer),
     (ctx: Koa.Context, next: Koa.Next) => providers.current().middleware(ctx, next),
   ] as Koa.Middleware[])

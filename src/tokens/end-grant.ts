@@ -5,7 +5,7 @@ import type { Db } from '#src/db/database.ts'
 import { atomically } from '#src/db/transaction.ts'
 import { quote, Refusal } from '#src/refusal.ts'
 
-export class GrantNotFound extends Refusal {
+class GrantNotFound extends Refusal {
   constructor(id: string) {
     super('missing', [
       {

@@ -30,7 +30,8 @@ describe.each(servers)('storage contract on PostgreSQL %s', (server) => {
     store = createAdapter({
       secretKeys,
       now: () => new Date(),
-      findClientMetadata: async () => undefined, isRefreshing: () => true,
+      findClientMetadata: async () => undefined,
+      isRefreshing: () => true,
       endsOneAccessToken: () => one,
     })
     await db.database.prisma.user.create({ data: { id: userId, email: 'a@example.com', emailKey: 'a@example.com' } })

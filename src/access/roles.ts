@@ -1,0 +1,183 @@
+// Roles: names for sets of permissions, held by people. A permission is the name of a scope; what a person may do through a
+// client is what the token says and their roles permit at that moment, both.
+import { checkScopeName, isScopeToken, ownScopes } from '#src/apis/scope-names.ts'
+import { recordAudit } from '#src/audit/audit.ts'
+import type { Change } from '#src/audit/change.ts'
+import type { AuditEventName } from '#src/audit/events.ts'
+import { raiseConfigurationVersion } from '#src/db/configuration-version.ts'
+import type { Db, Prisma } from '#src/db/database.ts'
+import { atomically } from '#src/db/transaction.ts'
+import { checkDistinct, checkText, type Flaw, quote, Refusal } from '#src/refusal.ts'
+
+type RoleRecord = Prisma.RoleGetPayload<{ include: { permissions: true } }>
+
+type RoleInput = { description?: string | undefined; permissions?: string[] | undefined }
+type RoleSettings = { description: string; permissions: string[] }
+
+/** The role of the first administrator: every scope of Sallyport's own API. Made and kept up to date by bootstrap. */
+export const ownerRole = 'owner'
+export const ownerPermissions: readonly string[] = Object.keys(ownScopes).sort()
+
+export class InvalidRole extends Refusal {
+  constructor(flaws: readonly Flaw[]) {
+    super('invalid', flaws)
+  }
+}
+
+export class RoleNotFound extends Refusal {
+  constructor(name: string, field = 'name') {
+    super('missing', [
+      {
+        field,
+        problem: `is ${quote(name)}, which is not a role here`,
+        fix: 'Create the role first, or correct its name.',
+      },
+    ])
+  }
+}
+
+class RoleExists extends Refusal {
+  constructor(name: string) {
+    super('taken', [
+      { field: 'name', problem: `${quote(name)} is taken`, fix: 'Choose another, or change the existing role.' },
+    ])
+  }
+}
+
+export class LastOwner extends Refusal {
+  constructor() {
+    super('in_use', [
+      {
+        field: 'roles',
+        problem: `would leave nobody with the role ${ownerRole} who can sign in`,
+        fix: `Give the role to another person first: without one, nobody can administer this server.`,
+      },
+    ])
+  }
+}
+
+export function listRoles(db: Db): Promise<RoleRecord[]> {
+  return db.role.findMany({ orderBy: { name: 'asc' }, include: { permissions: true } })
+}
+
+/** The permissions a person's roles carry now. A disabled or unknown person has none. */
+export async function permissionsOf(db: Db, userId: string): Promise<ReadonlySet<string>> {
+  const rows = await db.rolePermission.findMany({
+    where: { role: { users: { some: { userId, user: { disabledAt: null } } } } },
+    select: { permission: true },
+  })
+  return new Set(rows.map((row) => row.permission))
+}
+
+/** @throws InvalidRole, RoleExists */
+export function createRole(db: Db, name: string, input: RoleInput, change: Change): Promise<void> {
+  return atomically(db, async (tx) => {
+    refuseFlaws([...checkRoleName('name', name), ...checkRole(input)])
+    await insertRole(tx, name, input, change)
+  })
+}
+
+/** The part of createRole that bootstrap shares. @throws RoleExists */
+export async function insertRole(tx: Prisma.TransactionClient, name: string, input: RoleInput, change: Change) {
+  const { description, permissions } = settleRole(input)
+  await raiseConfigurationVersion(tx, change.now)
+  const { count } = await tx.role.createMany({
+    data: [{ name, description, createdAt: change.now }],
+    skipDuplicates: true,
+  })
+  if (count === 0) throw new RoleExists(name)
+  await tx.rolePermission.createMany({ data: permissions.map((permission) => ({ roleName: name, permission })) })
+  await recordRole(tx, 'role.created', name, change)
+}
+
+/** Replaces its permissions; they hold from the next request on. @throws InvalidRole, RoleNotFound */
+export function updateRole(db: Db, name: string, input: RoleInput, change: Change): Promise<void> {
+  return atomically(db, async (tx) => {
+    refuseFlaws([...checkRoleName('name', name), ...checkRole(input)])
+    const { description, permissions } = settleRole(input)
+    await raiseConfigurationVersion(tx, change.now)
+    const { count } = await tx.role.updateMany({ where: { name }, data: { description } })
+    if (count === 0) throw new RoleNotFound(name)
+    await tx.rolePermission.deleteMany({ where: { roleName: name } })
+    await tx.rolePermission.createMany({ data: permissions.map((permission) => ({ roleName: name, permission })) })
+    await recordRole(tx, 'role.updated', name, change)
+  })
+}
+
+/** People who hold it lose it. @throws InvalidRole, RoleNotFound */
+export function deleteRole(db: Db, name: string, change: Change): Promise<void> {
+  return atomically(db, async (tx) => {
+    refuseFlaws(checkRoleName('name', name))
+    await raiseConfigurationVersion(tx, change.now)
+    const { count } = await tx.role.deleteMany({ where: { name } })
+    if (count === 0) throw new RoleNotFound(name)
+    await recordRole(tx, 'role.deleted', name, change)
+  })
+}
+
+/** Somebody must always be able to administer the server. Call it after the change, in the same transaction.
+ *  @param before ownersWhoCanSignIn before the change. @throws LastOwner */
+export async function refuseToLoseLastOwner(tx: Prisma.TransactionClient, before: number): Promise<void> {
+  if (before > 0 && (await ownersWhoCanSignIn(tx)) === 0) throw new LastOwner()
+}
+
+/** Takes a lock on the role first: of two changes that would each leave one owner, the second sees what the first did. */
+export async function ownersWhoCanSignIn(tx: Prisma.TransactionClient): Promise<number> {
+  await tx.$queryRaw`SELECT name FROM role WHERE name = ${ownerRole} FOR UPDATE`
+  return tx.userRole.count({ where: { roleName: ownerRole, user: { disabledAt: null } } })
+}
+
+/** True once anybody, disabled or not, is an owner: from then on no set-up code may be given out. */
+export async function hasOwner(db: Db): Promise<boolean> {
+  return (await db.userRole.count({ where: { roleName: ownerRole } })) > 0
+}
+
+export function checkRoleName(field: string, name: string): Flaw[] {
+  if (!/^[a-z0-9][a-z0-9._-]{0,63}$/.test(name))
+    return [
+      {
+        field,
+        problem: `(${quote(name)}) cannot be the name of a role`,
+        fix: 'Use 1 to 64 lower-case letters, digits, dots, underscores and hyphens, beginning with a letter or digit.',
+      },
+    ]
+  if (name === ownerRole)
+    return [
+      {
+        field,
+        problem: `is ${ownerRole}, Sallyport's own role`,
+        fix: 'Choose another name; people may be given the role, its permissions are fixed.',
+      },
+    ]
+  return []
+}
+
+export function checkRole({ description, permissions = [] }: RoleInput): Flaw[] {
+  const flaws = description ? checkText('description', description, 256) : []
+  for (const [index, permission] of permissions.entries())
+    if (!isScopeToken(permission)) flaws.push(...checkScopeName(`permissions[${index}]`, permission))
+  flaws.push(...checkDistinct('permissions', permissions))
+  return flaws
+}
+
+/** @returns the input with defaults, the permissions sorted. */
+export function settleRole(input: RoleInput): RoleSettings {
+  return { description: input.description ?? '', permissions: [...(input.permissions ?? [])].sort() }
+}
+
+/** What is stored, in the shape of settleRole. */
+export function roleSettings(record: RoleRecord): RoleSettings {
+  return settleRole({ description: record.description, permissions: record.permissions.map((row) => row.permission) })
+}
+
+function refuseFlaws(flaws: Flaw[]): void {
+  if (flaws.length > 0) throw new InvalidRole(flaws)
+}
+
+function recordRole(tx: Prisma.TransactionClient, event: AuditEventName, name: string, change: Change) {
+  return recordAudit(
+    tx,
+    { event, outcome: 'success', actor: change.actor, target: { kind: 'role', id: name } },
+    change.origin,
+  )
+}

@@ -1,0 +1,156 @@
+// Routes of protected hosts: what a gateway asks before it lets a request through. This room keeps them; matching a request to
+// one is gate/.
+import { randomUUID } from 'node:crypto'
+import { recordAudit } from '#src/audit/audit.ts'
+import type { Change } from '#src/audit/change.ts'
+import type { AuditEventName } from '#src/audit/events.ts'
+import { raiseConfigurationVersion } from '#src/db/configuration-version.ts'
+import type { Db, Prisma } from '#src/db/database.ts'
+import { atomically } from '#src/db/transaction.ts'
+import { checkDistinct, checkOneOf, type Flaw, quote, Refusal } from '#src/refusal.ts'
+
+export type RouteRecord = Prisma.RouteGetPayload<object>
+
+/** Host, method and path together name a route. */
+type RouteKey = { host: string; method: string; path: string }
+
+type RouteInput = {
+  api: string
+  scopes?: string[] | undefined
+  /** Any one of them will do. */
+  roles?: string[] | undefined
+  /** `owner@order:{id}`: the relation, the object's type, and the path parameter that names the object. */
+  relation?: string | undefined
+  /** true: nobody is asked anything. */
+  anonymous?: boolean | undefined
+  /** Earlier routes are tried first. */
+  position: number
+}
+
+type RouteSettings = {
+  api: string
+  scopes: string[]
+  roles: string[]
+  relation: string | null
+  anonymous: boolean
+  position: number
+}
+
+const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
+
+class InvalidRoute extends Refusal {
+  constructor(flaws: readonly Flaw[]) {
+    super('invalid', flaws)
+  }
+}
+
+/** In the order in which they are tried. */
+export function listRoutes(db: Db): Promise<RouteRecord[]> {
+  return db.route.findMany({ orderBy: [{ position: 'asc' }, { host: 'asc' }, { path: 'asc' }, { method: 'asc' }] })
+}
+
+export const routeName = ({ host, method, path }: RouteKey): string => `${method} ${host}${path}`
+
+/** Creates or replaces. @throws InvalidRoute; references must exist. */
+export function putRoute(db: Db, key: RouteKey, input: RouteInput, change: Change): Promise<void> {
+  return atomically(db, async (tx) => {
+    const flaws = [...checkRouteKey(key), ...checkRoute(key, input)]
+    if (flaws.length > 0) throw new InvalidRoute(flaws)
+    const { api, ...columns } = settleRoute(input)
+    await raiseConfigurationVersion(tx, change.now)
+    const { count } = await tx.route.updateMany({ where: key, data: { ...columns, apiIdentifier: api } })
+    if (count === 0) await tx.route.create({ data: { id: randomUUID(), ...key, ...columns, apiIdentifier: api } })
+    await recordRoute(tx, count === 0 ? 'route.created' : 'route.updated', key, change)
+  })
+}
+
+export function deleteRoute(db: Db, key: RouteKey, change: Change): Promise<void> {
+  return atomically(db, async (tx) => {
+    await raiseConfigurationVersion(tx, change.now)
+    const { count } = await tx.route.deleteMany({ where: key })
+    if (count > 0) await recordRoute(tx, 'route.deleted', key, change)
+  })
+}
+
+export function checkRouteKey({ host, method, path }: RouteKey): Flaw[] {
+  const flaws = checkOneOf('method', method, methods)
+  if (!/^(?=.{1,255}$)([a-z0-9]([a-z0-9-]*[a-z0-9])?)(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:[1-9]\d{0,4})?$/.test(host))
+    flaws.push({
+      field: 'host',
+      problem: `(${quote(host)}) is not a host`,
+      fix: 'Write it in lower case and without a scheme, such as api.example.com or localhost:8080.',
+    })
+  const segments = path.split('/').slice(1)
+  const names = parametersOf(path)
+  if (path.length > 1000 || !path.startsWith('/') || !segments.every((segment) => segmentPattern.test(segment)))
+    flaws.push({
+      field: 'path',
+      problem: `(${quote(path)}) is not a path`,
+      fix: 'Begin with /; each part is plain text or one parameter, such as /orders/{id}.',
+    })
+  else if (segments.some((segment) => segment === '.' || segment === '..') || new Set(names).size < names.length)
+    flaws.push({
+      field: 'path',
+      problem: 'has a dot segment or repeats a parameter',
+      fix: 'Write every part once and in full.',
+    })
+  return flaws
+}
+
+const segmentPattern = /^(?:[A-Za-z0-9\-._~!$&'()+,=:@]*|\{[a-z][A-Za-z0-9_]{0,31}\})$/
+
+export function checkRoute({ path }: RouteKey, input: RouteInput): Flaw[] {
+  const { scopes = [], roles = [], relation, anonymous = false } = input
+  const flaws = [...checkDistinct('scopes', scopes), ...checkDistinct('roles', roles)]
+  if (relation !== undefined) {
+    const parameter = /^[a-z][a-z0-9_]{0,63}@[a-z][a-z0-9_]{0,63}:\{([a-z][A-Za-z0-9_]{0,31})\}$/.exec(relation)?.[1]
+    if (!parameter)
+      flaws.push({
+        field: 'relation',
+        problem: `(${quote(relation)}) is not a relation`,
+        fix: 'Write relation@type:{parameter}, such as owner@order:{id}.',
+      })
+    else if (!parametersOf(path).includes(parameter))
+      flaws.push({
+        field: 'relation',
+        problem: `names {${parameter}}, which the path lacks`,
+        fix: 'Name a parameter of the path.',
+      })
+  }
+  if (anonymous && (scopes.length > 0 || roles.length > 0 || relation !== undefined))
+    flaws.push({
+      field: 'anonymous',
+      problem: 'is true although the route asks for scopes, roles or a relation',
+      fix: 'Decide for one: an anonymous route lets everybody through.',
+    })
+  return flaws
+}
+
+/** @returns the input with defaults. Call it on checked input. */
+export function settleRoute(input: RouteInput): RouteSettings {
+  return {
+    api: input.api,
+    scopes: [...(input.scopes ?? [])].sort(),
+    roles: [...(input.roles ?? [])].sort(),
+    relation: input.relation ?? null,
+    anonymous: input.anonymous ?? false,
+    position: input.position,
+  }
+}
+
+/** What is stored, in the shape of settleRoute. */
+export function routeSettings(record: RouteRecord): RouteSettings {
+  return settleRoute({ ...record, api: record.apiIdentifier, relation: record.relation ?? undefined })
+}
+
+function parametersOf(path: string): string[] {
+  return [...path.matchAll(/\{([^{}/]*)\}/g)].map((match) => match[1] ?? '')
+}
+
+function recordRoute(tx: Prisma.TransactionClient, event: AuditEventName, key: RouteKey, change: Change) {
+  return recordAudit(
+    tx,
+    { event, outcome: 'success', actor: change.actor, target: { kind: 'route', id: routeName(key) } },
+    change.origin,
+  )
+}

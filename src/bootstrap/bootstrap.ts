@@ -1,0 +1,60 @@
+// What every start makes sure of, in this order, each idempotent and safe when two processes start at once:
+//   own API and owner role -> signing keys -> SALLYPORT_CONFIG -> first administrator -> demo clients (development only) -> banner
+import { readFileSync } from 'node:fs'
+import type { Change } from '#src/audit/change.ts'
+import type { Config } from '#src/config.ts'
+import type { Database } from '#src/db/database.ts'
+import { applyDeclaration } from '#src/declaration/apply.ts'
+import { parseDeclaration } from '#src/declaration/parse.ts'
+import type { SecretKeys } from '#src/keys/secret-key.ts'
+import { ensureSigningKeys } from '#src/keys/signing-keys.ts'
+import type { Log } from '#src/log.ts'
+import { composeBanner } from './banner.ts'
+import { ensureDemo, removeDemo } from './demo.ts'
+import { ensureFirstAdministrator } from './first-administrator.ts'
+import { ensureOwnApi, ensureOwnerRole } from './own-api.ts'
+
+export class BootstrapFailed extends Error {
+  override name = 'BootstrapFailed'
+}
+
+/** @returns lines for the operator's terminal. They hold secrets: for standard output, never for the log.
+ *  @throws BootstrapFailed, InvalidDeclaration, StillInUse, LockTimeout */
+export async function bootstrap({
+  config,
+  database,
+  secretKeys,
+  log,
+  now,
+}: {
+  config: Config
+  database: Database
+  secretKeys: SecretKeys
+  log: Log
+  now: () => Date
+}): Promise<{ banner: string[] }> {
+  const change: Change = { now: now(), actor: { kind: 'system', id: 'bootstrap' } }
+  const ownApi = `${config.issuerUrl}/api`
+  await ensureOwnApi(database, ownApi, change)
+  await ensureOwnerRole(database, change)
+  await ensureSigningKeys(database, secretKeys, change.now)
+  if (config.configFile) await applyFile(database, config.configFile, change, log)
+  const setup = await ensureFirstAdministrator(database, config, change)
+  if (config.production) await removeDemo(database, change)
+  const demo = config.production ? undefined : await ensureDemo(database, secretKeys, ownApi, change)
+  return { banner: composeBanner(config.issuerUrl, { setup, demo }) }
+}
+
+async function applyFile(database: Database, file: string, change: Change, log: Log): Promise<void> {
+  const declaration = parseDeclaration(readText(file))
+  const changes = await applyDeclaration(database, declaration, { ...change, prune: false, dryRun: false })
+  log.info({ event: 'configuration.applied', file, changes: changes.length })
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    throw new BootstrapFailed(`SALLYPORT_CONFIG names a file that cannot be read: ${file}`, { cause: error })
+  }
+}

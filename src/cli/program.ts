@@ -1,0 +1,135 @@
+// The command line. One file per command, each exporting `register(program, deps)`; the list below is all of them.
+// Exit codes: 0 done, 1 refused, 2 wrong usage or configuration. Results go to standard output (`--json`: one JSON document
+// and nothing else), everything else to standard error.
+//
+// A command is registered like this:
+//
+//   export function register(program: Command, deps: CliDeps): void {
+//     program
+//       .command('clients')
+//       .description('…')
+//       .command('list')
+//       .action(async () => {
+//         const { prisma } = await deps.openDatabase()
+//         const clients = await listClients(prisma)
+//         deps.out(clients, clients.map((client) => client.clientId).join('\n'))
+//       })
+//   }
+//
+// `--json` and `--help` come from here. A room's named error may simply fly: its message is printed and the code is 1.
+import { Command, CommanderError } from 'commander'
+import { type Config, ConfigurationError, readConfig } from '#src/config.ts'
+import type { Database } from '#src/db/database.ts'
+import { createSecretKeys, loadOrCreateSecretKey, type SecretKeys } from '#src/keys/secret-key.ts'
+import { createLog, type Log } from '#src/log.ts'
+import * as apis from './apis.ts'
+import * as apply from './apply.ts'
+import * as clients from './clients.ts'
+import type { Connection } from './connection.ts'
+import * as exporting from './export.ts'
+import * as keys from './keys.ts'
+import * as migrate from './migrate.ts'
+import * as start from './start.ts'
+import * as tokens from './tokens.ts'
+import * as users from './users.ts'
+
+export type CliDeps = Readonly<{
+  /** The same object at every call. @throws ConfigurationError */
+  config(): Config
+  /** Lines for the operator, on standard error. */
+  log(): Log
+  /** Opened at the first call (see connection.ts), closed after the command. @param options of the first call. */
+  openDatabase(options?: { anySchema?: boolean }): Promise<Database>
+  /** SECRET_KEY, or the key of DATA_DIR outside production. */
+  secretKeys(): SecretKeys
+  now(): Date
+  /** The result, once per command. @param json printed with `--json`. @param text printed without it; '' prints nothing. */
+  out(json: unknown, text: string): void
+  /** Ends the command with code 1. @param message one sentence: what was refused and why. */
+  fail(message: string): never
+}>
+
+/** What `deps.fail` throws. */
+class Refused extends Error {
+  override name = 'Refused'
+}
+
+const commands = [start, migrate, apply, exporting, clients, users, apis, keys, tokens]
+
+/** @returns after the command; `start` goes on listening. The exit code is in `process.exitCode`. */
+export async function main(argv: readonly string[]): Promise<void> {
+  const program = new Command('sallyport')
+    .description('OAuth 2.0 and OpenID Connect authorization server')
+    .option('--json', 'print one JSON document')
+    .configureHelp({ showGlobalOptions: true })
+    .exitOverride()
+  const json = argv.includes('--json')
+  if (json) program.configureOutput({ writeErr: () => undefined }) // reported below, as JSON
+  const { deps, close } = createDeps(json)
+  for (const command of commands) command.register(program, deps)
+  for (const command of everyCommand(program)) command.exitOverride().copyInheritedSettings(program)
+  try {
+    await program.parseAsync([...argv])
+  } catch (error) {
+    process.exitCode = report(error, json)
+  } finally {
+    await close()
+  }
+}
+
+function createDeps(json: boolean): { deps: CliDeps; close(): Promise<void> } {
+  let config: Config | undefined
+  let log: Log | undefined
+  let connection: Promise<Connection> | undefined
+  const deps: CliDeps = Object.freeze({
+    config: () => (config ??= readConfig()),
+    log: () =>
+      (log ??= createLog(
+        { logLevel: deps.config().logLevel === 'info' ? 'warn' : deps.config().logLevel },
+        process.stderr,
+      )),
+    async openDatabase(options) {
+      const { connect } = await import('./connection.ts')
+      connection ??= connect(deps.config(), deps.log(), options)
+      return (await connection).database
+    },
+    secretKeys: () => createSecretKeys(deps.config().secretKeys ?? [loadOrCreateSecretKey(deps.config().dataDir)]),
+    now: () => new Date(),
+    out(result, text) {
+      if (json) process.stdout.write(`${JSON.stringify(result)}\n`)
+      else if (text) process.stdout.write(`${text}\n`)
+    },
+    fail(message) {
+      throw new Refused(message)
+    },
+  })
+  return { deps, close: async () => (await connection?.catch(() => undefined))?.close() }
+}
+
+function everyCommand(command: Command): Command[] {
+  return command.commands.flatMap((child) => [child, ...everyCommand(child)])
+}
+
+/** @returns the exit code. */
+function report(error: unknown, json: boolean): number {
+  if (error instanceof CommanderError && error.exitCode === 0) return 0 // --help
+  const usage = error instanceof CommanderError || error instanceof ConfigurationError
+  if (error instanceof CommanderError && !json) return 2 // Commander has printed it
+  if (json) {
+    const problems = error instanceof ConfigurationError ? { problems: error.problems } : {}
+    process.stderr.write(`${JSON.stringify({ error: messageOf(error), ...problems })}\n`)
+  } else process.stderr.write(`${messageOf(error)}\n`)
+  if (isFault(error)) createLog({ logLevel: 'error' }, process.stderr).error({ event: 'command.failed', err: error })
+  return usage ? 2 : 1
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message.replace(/^error: /, '') : 'unknown error'
+}
+
+/** Our own errors have a name of their own and a message for people; anything else is a fault that needs its stack. */
+function isFault(error: unknown): boolean {
+  return (
+    !(error instanceof Error) || /^((Type|Range|Reference|Syntax|Aggregate)?Error|error|Prisma\w+)$/.test(error.name)
+  )
+}

@@ -1,0 +1,134 @@
+// sallyport users: people. A person is named by email address or id.
+import type { Command } from 'commander'
+import type { Db } from '#src/db/database.ts'
+import { hashPassword } from '#src/factors/password.ts'
+import { checkPassword } from '#src/factors/password-rules.ts'
+import {
+  createUser,
+  deleteUser,
+  describeUser,
+  findUser,
+  findUserByEmail,
+  InvalidUser,
+  listUsers,
+  setPassword,
+  setUserDisabled,
+  UserNotFound,
+  type UserRecord,
+} from '#src/users/users.ts'
+import { cliChange, collect, readSecret } from './input.ts'
+import type { CliDeps } from './program.ts'
+import { details, table } from './table.ts'
+
+type CreateOptions = { name?: string; role?: string[]; emailVerified: boolean; passwordStdin: boolean }
+
+export function register(program: Command, deps: CliDeps): void {
+  const users = program.command('users').description('people')
+
+  users
+    .command('list')
+    .description('everybody')
+    .action(async () => {
+      const { prisma } = await deps.openDatabase()
+      const records = await listUsers(prisma)
+      records.sort((a, b) => (a.emailKey < b.emailKey ? -1 : 1))
+      const rows = records.map((record) => [
+        record.email,
+        record.id,
+        record.disabledAt ? 'disabled' : 'active',
+        record.roles.map((role) => role.roleName).join(', ') || '-',
+      ])
+      deps.out(records.map(describeUser), table(['email', 'id', 'state', 'roles'], rows, 'There is nobody.'))
+    })
+
+  users
+    .command('show')
+    .description('one person')
+    .argument('<user>', 'email address or id')
+    .action(async (name: string) => {
+      const { prisma } = await deps.openDatabase()
+      const shown = describeUser(await findPerson(prisma, name))
+      deps.out(shown, details(shown))
+    })
+
+  users
+    .command('create')
+    .description('add a person; without a password they cannot sign in by one')
+    .argument('<email>', 'email address')
+    .option('--name <name>', 'full name')
+    .option('--role <role>', 'may be given several times', collect)
+    .option('--email-verified', 'the address is known to be theirs', false)
+    .option('--password-stdin', 'take a password from standard input', false)
+    .action(async (email: string, { name, role, emailVerified, passwordStdin }: CreateOptions) => {
+      const passwordHash = passwordStdin ? await readPassword(deps, [email, name ?? '']) : undefined
+      const { prisma } = await deps.openDatabase()
+      const record = await createUser(
+        prisma,
+        { email, name, roles: role, emailVerified, passwordHash },
+        cliChange(deps),
+      )
+      deps.out(describeUser(record), `Created ${record.email} (${record.id}).`)
+    })
+
+  users
+    .command('disable')
+    .description('refuse the person and end their sessions and tokens')
+    .argument('<user>', 'email address or id')
+    .action(async (name: string) => {
+      const { prisma } = await deps.openDatabase()
+      const person = await findPerson(prisma, name)
+      await setUserDisabled(prisma, person.id, true, cliChange(deps))
+      deps.out({ id: person.id, disabled: true }, `Disabled ${person.email}; their sessions and tokens have ended.`)
+    })
+
+  users
+    .command('enable')
+    .description('accept a disabled person again')
+    .argument('<user>', 'email address or id')
+    .action(async (name: string) => {
+      const { prisma } = await deps.openDatabase()
+      const person = await findPerson(prisma, name)
+      await setUserDisabled(prisma, person.id, false, cliChange(deps))
+      deps.out({ id: person.id, disabled: false }, `Enabled ${person.email}.`)
+    })
+
+  users
+    .command('set-password')
+    .description('set a password from standard input and end sessions and tokens')
+    .argument('<user>', 'email address or id')
+    .action(async (name: string) => {
+      const { prisma } = await deps.openDatabase()
+      const person = await findPerson(prisma, name)
+      const passwordHash = await readPassword(deps, [person.email, person.name ?? ''])
+      await setPassword(prisma, person.id, passwordHash, cliChange(deps))
+      deps.out(
+        { id: person.id, passwordSet: true },
+        `Set the password of ${person.email}; their sessions and tokens have ended.`,
+      )
+    })
+
+  users
+    .command('delete')
+    .description('remove the person with their credentials, consents and API keys')
+    .argument('<user>', 'email address or id')
+    .action(async (name: string) => {
+      const { prisma } = await deps.openDatabase()
+      const person = await findPerson(prisma, name)
+      await deleteUser(prisma, person.id, cliChange(deps))
+      deps.out({ id: person.id, deleted: true }, `Deleted ${person.email}.`)
+    })
+}
+
+/** @param name email address or id. @throws UserNotFound */
+export async function findPerson(db: Db, name: string): Promise<UserRecord> {
+  const record = name.includes('@') ? await findUserByEmail(db, name) : await findUser(db, name)
+  if (!record) throw new UserNotFound(name)
+  return record
+}
+
+async function readPassword(deps: CliDeps, personal: string[]): Promise<string> {
+  const password = await readSecret(deps, 'password')
+  const flaws = checkPassword(password, personal)
+  if (flaws.length > 0) throw new InvalidUser(flaws)
+  return hashPassword(password)
+}

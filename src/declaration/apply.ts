@@ -1,0 +1,81 @@
+// Applies a declaration: everything or nothing, one at a time over all processes, nothing twice.
+//   hash what will need hashing -> take the lock -> compare -> make the changes -> record -> commit
+import { recordAudit } from '#src/audit/audit.ts'
+import type { Change } from '#src/audit/change.ts'
+import type { Database, Db } from '#src/db/database.ts'
+import { withConfigurationLock } from '#src/db/transaction.ts'
+import { hashPassword } from '#src/factors/password.ts'
+import { compare, type PlannedChange, type Step } from './compare.ts'
+import type { Declaration, DeclaredUser } from './schema.ts'
+
+type ApplyOptions = Change & { prune: boolean; dryRun: boolean }
+
+/** What applying would change, from a plain look: nothing is locked or tried.
+ *  @throws InvalidDeclaration, StillInUse */
+export async function planDeclaration(
+  db: Db,
+  declaration: Declaration,
+  options: { prune: boolean },
+): Promise<PlannedChange[]> {
+  return (await compare(db, declaration, options)).map(describe)
+}
+
+/** A dry run does all of it and takes it back, so it finds whatever the real run would find.
+ *  @returns what was changed; empty when everything was as declared.
+ *  @throws InvalidDeclaration, StillInUse, LastOwner, LockTimeout, HashingBusy; nothing was changed then. */
+export async function applyDeclaration(
+  database: Database,
+  declaration: Declaration,
+  options: ApplyOptions,
+): Promise<PlannedChange[]> {
+  const { prune, dryRun, ...change } = options
+  const secrets = await preparePasswords(database, declaration, options)
+  const dryRunDone = new Error('dry run')
+  let changes: PlannedChange[] = []
+  try {
+    await withConfigurationLock(database, async (tx) => {
+      const steps = await compare(tx, declaration, { prune })
+      changes = steps.map(describe)
+      for (const step of steps) await step.run(tx, change, secrets)
+      for (const step of steps) await step.finish?.(tx)
+      if (steps.length > 0) await recordApplied(tx, steps, change)
+      if (dryRun) throw dryRunDone
+    })
+  } catch (error) {
+    if (error !== dryRunDone) throw error
+  }
+  return changes
+}
+
+/** Hashing takes its time, and a transaction should not: passwords of people who are to be created are hashed before it. */
+async function preparePasswords(database: Database, declaration: Declaration, options: ApplyOptions) {
+  const hashes = new Map<string, string>()
+  const hashOf = async (user: DeclaredUser) => {
+    if (user.password === undefined || options.dryRun) return user.passwordHash
+    const hash = hashes.get(user.email) ?? (await hashPassword(user.password))
+    hashes.set(user.email, hash)
+    return hash
+  }
+  if (declaration.users?.some((user) => user.password !== undefined)) {
+    const planned = await compare(database.prisma, declaration, options)
+    const created = new Set(
+      planned.filter((step) => step.action === 'create' && step.kind === 'user').map((step) => step.id),
+    )
+    for (const user of declaration.users) if (created.has(user.email)) await hashOf(user)
+  }
+  return { passwordHash: hashOf }
+}
+
+function recordApplied(tx: Db, steps: readonly Step[], change: Change): Promise<void> {
+  const count = (action: Step['action']) => steps.filter((step) => step.action === action).length
+  const detail = { created: count('create'), updated: count('update'), deleted: count('delete') }
+  return recordAudit(
+    tx,
+    { event: 'configuration.applied', outcome: 'success', actor: change.actor, detail },
+    change.origin,
+  )
+}
+
+function describe({ action, kind, id, fields }: Step): PlannedChange {
+  return fields ? { action, kind, id, fields } : { action, kind, id }
+}

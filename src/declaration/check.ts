@@ -1,0 +1,130 @@
+// Everything that can be said about a declaration without the database. The rules are the rooms' own; this file walks over the
+// sections, puts the path in front of what the rooms say, and adds what only a file can get wrong: naming a thing twice.
+import { checkRole, checkRoleName } from '#src/access/roles.ts'
+import { checkApi, checkApiIdentifier } from '#src/apis/apis.ts'
+import { checkRoute, checkRouteKey, routeName } from '#src/apis/routes.ts'
+import { type ClientInput, checkClient, checkClientId } from '#src/clients/clients.ts'
+import { checkNotDemoClient } from '#src/clients/demo-clients.ts'
+import { checkClientSecret } from '#src/clients/secrets.ts'
+import { type ClientType, clientTypes, hasSecret } from '#src/clients/types.ts'
+import { isPasswordHash } from '#src/factors/password.ts'
+import { checkPassword } from '#src/factors/password-rules.ts'
+import { checkOneOf, type Flaw } from '#src/refusal.ts'
+import { checkEmail, checkUser, emailKey } from '#src/users/users.ts'
+import type { Declaration, DeclaredClient, DeclaredUser } from './schema.ts'
+import { readSecretHash } from './secret-hash.ts'
+
+/** @returns flaws whose field is a path such as `clients[2].redirectUris[0]`. */
+export function checkDeclaration(declaration: Declaration): Flaw[] {
+  const { apis = [], roles = [], clients = [], users = [], routes = [] } = declaration
+  return [
+    ...apis.flatMap((api, index) =>
+      within(`apis[${index}]`, [...checkApiIdentifier('identifier', api.identifier), ...checkApi(api)]),
+    ),
+    ...repeated(
+      'apis',
+      'identifier',
+      apis.map((api) => api.identifier),
+    ),
+    ...roles.flatMap((role, index) =>
+      within(`roles[${index}]`, [...checkRoleName('name', role.name), ...checkRole(role)]),
+    ),
+    ...repeated(
+      'roles',
+      'name',
+      roles.map((role) => role.name),
+    ),
+    ...clients.flatMap((client, index) => within(`clients[${index}]`, checkDeclaredClient(client))),
+    ...repeated(
+      'clients',
+      'clientId',
+      clients.map((client) => client.clientId),
+    ),
+    ...users.flatMap((user, index) => within(`users[${index}]`, checkDeclaredUser(user))),
+    ...repeated(
+      'users',
+      'email',
+      users.map((user) => emailKey(user.email) ?? user.email),
+    ),
+    ...routes.flatMap((route, index) =>
+      within(`routes[${index}]`, [...checkRouteKey(route), ...checkRoute(route, { ...route, position: index })]),
+    ),
+    ...repeated('routes', 'path', routes.map(routeName)),
+  ]
+}
+
+/** Call it on a client whose type is known to be one. */
+export function clientInput({
+  clientId: _,
+  disabled: __,
+  clientSecret: ___,
+  clientSecretHash: ____,
+  ...rest
+}: DeclaredClient) {
+  return rest as ClientInput
+}
+
+function checkDeclaredClient(client: DeclaredClient): Flaw[] {
+  const flaws = [
+    ...checkClientId('clientId', client.clientId),
+    ...checkNotDemoClient('clientId', client.clientId),
+    ...checkOneOf('type', client.type, clientTypes),
+  ]
+  if (!(clientTypes as readonly string[]).includes(client.type)) return flaws
+  flaws.push(...checkClient(clientInput(client)))
+  const { clientSecret, clientSecretHash } = client
+  if (clientSecret !== undefined && clientSecretHash !== undefined)
+    flaws.push({ field: 'clientSecret', problem: 'stands beside clientSecretHash', fix: 'Keep one of the two.' })
+  if (!hasSecret(client.type as ClientType)) {
+    for (const field of ['clientSecret', 'clientSecretHash'] as const)
+      if (client[field] !== undefined)
+        flaws.push({
+          field,
+          problem: `cannot be given to a client of type ${client.type}`,
+          fix: 'Leave it out: such a client proves itself with PKCE.',
+        })
+    return flaws
+  }
+  if (clientSecret !== undefined) flaws.push(...checkClientSecret('clientSecret', clientSecret))
+  for (const [index, hash] of [clientSecretHash ?? []].flat().entries())
+    if (!readSecretHash(hash))
+      flaws.push({
+        field: Array.isArray(clientSecretHash) ? `clientSecretHash[${index}]` : 'clientSecretHash',
+        problem: 'is not the hash of a secret',
+        fix: 'Take it from an export: sha256: and 43 characters.',
+      })
+  return flaws
+}
+
+function checkDeclaredUser(user: DeclaredUser): Flaw[] {
+  const flaws = [...checkEmail('email', user.email), ...checkUser(user)]
+  if (user.password !== undefined && user.passwordHash !== undefined)
+    flaws.push({ field: 'password', problem: 'stands beside passwordHash', fix: 'Keep one of the two.' })
+  if (user.password !== undefined) flaws.push(...checkPassword(user.password, [user.email, user.name ?? '']))
+  if (user.passwordHash !== undefined && !isPasswordHash(user.passwordHash))
+    flaws.push({
+      field: 'passwordHash',
+      problem: 'is not an argon2id hash that can be verified here',
+      fix: 'Take it from an export: $argon2id$v=19$m=…,t=…,p=…$salt$hash.',
+    })
+  return flaws
+}
+
+/** Puts a path in front of what a room said about one entry. */
+export function within(path: string, flaws: readonly Flaw[]): Flaw[] {
+  return flaws.map((flaw) => ({ ...flaw, field: `${path}.${flaw.field}` }))
+}
+
+function repeated(section: string, field: string, names: readonly string[]): Flaw[] {
+  const first = new Map<string, number>()
+  return names.flatMap((name, index) => {
+    const before = first.get(name)
+    if (before === undefined) {
+      first.set(name, index)
+      return []
+    }
+    return [
+      { field: `${section}[${index}].${field}`, problem: `repeats ${section}[${before}]`, fix: 'Keep one of the two.' },
+    ]
+  })
+}

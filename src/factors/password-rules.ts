@@ -1,0 +1,64 @@
+// Which passwords may be chosen. Length counts, composition does not (ASVS 6.2.5): every character, spaces included, is welcome.
+// Asked when a password is set, never at login.
+import type { Flaw } from '#src/refusal.ts'
+import { maxPasswordLength } from './password.ts'
+
+/** ASVS 6.2.1, NIST SP 800-63B-4: 15 when the password is the only factor. */
+const minPasswordLength = 15
+
+export type PasswordFlaw = Flaw & { code: 'too_short' | 'too_long' | 'repetitive' | 'personal' }
+
+/** @param personal what an attacker tries first: the person's email address and name. The product's own name is added here.
+ *  @returns every rule that the password breaks. */
+export function checkPassword(plain: string, personal: readonly string[]): PasswordFlaw[] {
+  const refuse = (code: PasswordFlaw['code'], problem: string, fix: string): PasswordFlaw[] => [
+    { code, field: 'password', problem, fix },
+  ]
+  if (plain.length > maxPasswordLength * 4) return refuse('too_long', ...tooLong)
+  const characters = [...plain.normalize('NFC')]
+  if (characters.length > maxPasswordLength) return refuse('too_long', ...tooLong)
+  if (characters.length < minPasswordLength)
+    return refuse(
+      'too_short',
+      `has fewer than ${minPasswordLength} characters`,
+      'Use a few words in a row: long is easier to remember than complicated.',
+    )
+  if (isRepetitive(characters.map((character) => character.toLowerCase())))
+    return refuse('repetitive', 'repeats or counts', 'Use a few words that do not belong together.')
+  if (isPersonal(plain, ['sallyport', ...personal]))
+    return refuse(
+      'personal',
+      'is little more than a name or address that others know',
+      'Use words that have nothing to do with you or this site.',
+    )
+  return []
+}
+
+const tooLong = [`has more than ${maxPasswordLength} characters`, 'Use a shorter one.'] as const
+
+/** One character or a short group again and again, or a run along the digits, the alphabet or the keyboard. */
+function isRepetitive(characters: readonly string[]): boolean {
+  for (const period of [1, 2, 3, 4])
+    if (characters.every((character, index) => character === characters[index % period])) return true
+  const text = characters.join('')
+  return ['0123456789', '1234567890', 'abcdefghijklmnopqrstuvwxyz', 'qwertyuiopasdfghjklzxcvbnm'].some((row) => {
+    const line = row.repeat(Math.ceil(characters.length / row.length) + 1)
+    return line.includes(text) || [...line].reverse().join('').includes(text)
+  })
+}
+
+/** A personal word inside a long passphrase does no harm; what counts is what is left without it. */
+function isPersonal(plain: string, personal: readonly string[]): boolean {
+  const fold = (text: string) =>
+    text
+      .normalize('NFKC')
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}]/gu, '')
+  const words = personal
+    .flatMap((text) => [text, ...text.split(/[^\p{L}\p{N}]+/u)])
+    .map(fold)
+    .filter((word) => word.length >= 3)
+    .sort((a, b) => b.length - a.length)
+  const rest = words.reduce((text, word) => text.replaceAll(word, ''), fold(plain))
+  return rest.length < 8 && words.some((word) => fold(plain).includes(word))
+}

@@ -1,0 +1,105 @@
+// Proof by password: argon2id, one amount of work for everybody. An unknown address, a disabled person and a wrong password
+// take the same time and get the same answer (ASVS 6.3.8). Which passwords may be chosen is password-rules.ts; limits on
+// guessing are the door's.
+import { randomBytes } from 'node:crypto'
+import argon2 from 'argon2'
+import type { Db } from '#src/db/database.ts'
+import { emailKey } from '#src/users/users.ts'
+import { createWorkQueue, QueueFull } from './work-queue.ts'
+
+/** OWASP Password Storage Cheat Sheet, ASVS 5.0 11.4.2: argon2id with at least m = 46 MiB, t = 1, p = 1.
+ *  Raising one of them rehashes each password at its owner's next login. */
+const parameters = { memoryCost: 46 * 1024, timeCost: 1, parallelism: 1 } as const
+const hashLength = 32
+const saltLength = 16
+
+/** Each hash holds 46 MiB and a thread. Two at once leave the other threads of the pool to the rest of the process, and
+ *  a flood of logins meets a full queue, not a full memory. */
+const queue = createWorkQueue({ running: 2, waiting: 64 })
+
+/** NIST SP 800-63B-4 asks for at least 64; ASVS 6.2.9. More is refused before any work is done on it. */
+export const maxPasswordLength = 256
+
+export class HashingBusy extends Error {
+  override name = 'HashingBusy'
+}
+
+type PasswordVerdict = { ok: true; userId: string } | { ok: false; reason: 'wrong_credentials' | 'busy' | 'too_long' }
+
+/** @param attempt.identifier an email address as typed.
+ *  @returns busy when too many wait already: ask again later. */
+export async function verifyPassword(
+  db: Db,
+  attempt: { identifier: string; password: string },
+): Promise<PasswordVerdict> {
+  const password = normalisePassword(attempt.password)
+  if (password === undefined) return { ok: false, reason: 'too_long' }
+  // One query for every identifier, also for one that no address can be: its key is then one that nobody has.
+  const user = await db.user.findUnique({
+    where: { emailKey: emailKey(attempt.identifier) ?? '' },
+    select: {
+      id: true,
+      disabledAt: true,
+      credentials: { where: { kind: 'password' }, select: { id: true, secret: true } },
+    },
+  })
+  const credential = user?.credentials[0]
+  try {
+    const matches = await queue(() => argon2.verify(credential?.secret ?? nobodysHash(), password))
+    if (!user || !credential || user.disabledAt || !matches) return { ok: false, reason: 'wrong_credentials' }
+    if (argon2.needsRehash(credential.secret, parameters)) await rehash(db, credential, password)
+    return { ok: true, userId: user.id }
+  } catch (error) {
+    if (error instanceof QueueFull) return { ok: false, reason: 'busy' }
+    throw error
+  }
+}
+
+/** @returns an argon2id PHC string. Slow on purpose: call it outside transactions.
+ *  @throws HashingBusy when too many wait already; RangeError above maxPasswordLength, which the door has refused before. */
+export async function hashPassword(plain: string): Promise<string> {
+  const password = normalisePassword(plain)
+  if (password === undefined) throw new RangeError('password is too long')
+  try {
+    return await queue(() => argon2.hash(password, { type: argon2.argon2id, ...parameters, hashLength }))
+  } catch (error) {
+    throw error instanceof QueueFull ? new HashingBusy('too many passwords wait to be hashed', { cause: error }) : error
+  }
+}
+
+/** True for an argon2id PHC string whose cost this server would pay: what a declarative file may bring from elsewhere. */
+export function isPasswordHash(text: string): boolean {
+  const parts = /^\$argon2id\$v=19\$([a-z0-9=,]{11,24})\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,86}$/.exec(text)
+  const cost = new Map(parts?.[1]?.split(',').map((part) => part.split('=') as [string, string]))
+  const number = (name: string) => (/^\d{1,7}$/.test(cost.get(name) ?? '') ? Number(cost.get(name)) : 0)
+  const [memory, time, lanes] = [number('m'), number('t'), number('p')]
+  return (
+    cost.size === 3 && lanes >= 1 && lanes <= 8 && time >= 1 && time <= 16 && memory >= 8 * lanes && memory <= 262_144
+  )
+}
+
+/** NIST SP 800-63B-4 3.1.1.2: Unicode is normalised once, and then never changed or cut.
+ *  @returns undefined for more than maxPasswordLength characters. */
+function normalisePassword(plain: string): string | undefined {
+  if (plain.length > maxPasswordLength * 4) return undefined // keeps a megabyte out of the two lines below
+  const password = plain.normalize('NFC')
+  return [...password].length > maxPasswordLength ? undefined : password
+}
+
+/** A hash that no password has, of the same parameters: verifying it costs what verifying a real one costs. */
+function nobodysHash(): string {
+  const base64 = (bytes: number) => randomBytes(bytes).toString('base64').replace(/=+$/, '')
+  const { memoryCost, timeCost, parallelism } = parameters
+  return `$argon2id$v=19$m=${memoryCost},t=${timeCost},p=${parallelism}$${base64(saltLength)}$${base64(hashLength)}`
+}
+
+/** Conditional on the old hash: a password that was changed in between stays as it was changed. When the queue is full the
+ *  next login does it. */
+async function rehash(db: Db, credential: { id: string; secret: string }, password: string): Promise<void> {
+  try {
+    const secret = await hashPassword(password)
+    await db.credential.updateMany({ where: { id: credential.id, secret: credential.secret }, data: { secret } })
+  } catch (error) {
+    if (!(error instanceof HashingBusy)) throw error
+  }
+}

@@ -1,0 +1,57 @@
+// Style sheets, icons and the few scripts of the pages, read once at start. Their names carry a hash of their content, so a browser
+// may keep them for a year and never shows an old one.
+import { createHash } from 'node:crypto'
+import { readdirSync, readFileSync } from 'node:fs'
+import { extname } from 'node:path'
+import type { Middleware } from 'koa'
+
+const folder = new URL('../../views/assets/', import.meta.url)
+
+const types: Record<string, string> = {
+  '.css': 'text/css; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.svg': 'image/svg+xml; charset=utf-8',
+}
+
+export type Assets = Readonly<{
+  /** @throws Error for a name that is not in views/assets: a template that asks for it is wrong. */
+  url(name: string): string
+  middleware: Middleware
+}>
+
+export function loadAssets(): Assets {
+  const urls = new Map<string, string>()
+  const files = new Map<string, { body: Buffer; type: string; etag: string }>()
+  for (const name of readdirSync(folder)) {
+    const extension = extname(name)
+    const type = types[extension]
+    if (!type) throw new Error(`views/assets/${name}: no content type is known for ${extension}`)
+    const body = readFileSync(new URL(name, folder))
+    const hash = createHash('sha256').update(body).digest('base64url').slice(0, 12)
+    const url = `/assets/${name.slice(0, -extension.length)}.${hash}${extension}`
+    urls.set(name, url)
+    files.set(url, { body, type, etag: `"${hash}"` })
+  }
+
+  const url = (name: string): string => {
+    const found = urls.get(name)
+    if (!found) throw new Error(`views/assets/${name} does not exist`)
+    return found
+  }
+  const icon = files.get(url('favicon.svg'))
+
+  return {
+    url,
+    async middleware(ctx, next) {
+      const favicon = ctx.path === '/favicon.ico'
+      const file = favicon ? icon : files.get(ctx.path)
+      if (!file || (ctx.method !== 'GET' && ctx.method !== 'HEAD')) return next()
+      ctx.type = file.type
+      ctx.set('Cache-Control', favicon ? 'public, max-age=86400' : 'public, max-age=31536000, immutable')
+      ctx.set('ETag', file.etag)
+      ctx.status = 200
+      if (ctx.fresh) ctx.status = 304
+      else ctx.body = file.body
+    },
+  }
+}

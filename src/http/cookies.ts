@@ -1,0 +1,24 @@
+// The names of every cookie. A prefix is a promise that the browser enforces (RFC 6265bis 4.1.3): `__Host-` cannot be set or read
+// for another path or by a neighbouring subdomain; the engine's two path-bound cookies get `__Secure-`. On plain http
+// (development on localhost) browsers refuse both prefixes, so the names stand alone there.
+import type { Config } from '#src/config.ts'
+
+export type CookieNames = Readonly<{
+  session: string
+  interaction: string
+  resume: string
+  csrf: string
+  language: string
+}>
+
+export function cookieNames(config: Pick<Config, 'https'>): CookieNames {
+  const host = config.https ? '__Host-' : ''
+  const path = config.https ? '__Secure-' : ''
+  return Object.freeze({
+    session: `${host}sallyport_session`,
+    interaction: `${path}sallyport_interaction`,
+    resume: `${path}sallyport_resume`,
+    csrf: `${host}sallyport_csrf`,
+    language: `${host}sallyport_language`,
+  })
+}

@@ -1,0 +1,77 @@
+// The body of a hosted form, read strictly: one content type, one size, one value a field.
+import { isUtf8 } from 'node:buffer'
+import type { Context } from 'koa'
+import { HttpError, safeName } from './http-error.ts'
+import { findControlCharacter, parseUrlencoded } from './request-checks.ts'
+
+const limit = 64 * 1024
+
+export type Form = Readonly<{
+  get(name: string): string | undefined
+  /** The values of a field that the caller listed as repeatable. */
+  all(name: string): readonly string[]
+}>
+
+/** @param options.repeatable fields that may occur more than once (the checkboxes of consent). Any other repeat is refused: of two
+ *  values, one party would check the first and another use the last. @throws HttpError 400, 413, 415 */
+export async function readForm(ctx: Context, options: { repeatable?: readonly string[] } = {}): Promise<Form> {
+  const pairs = await readPairs(ctx)
+  const fields = new Map<string, string[]>()
+  for (const [name, value] of pairs) {
+    const values = fields.get(name)
+    if (values && !options.repeatable?.includes(name)) throw badRequest(`The field ${safeName(name)} is repeated.`)
+    if (values) values.push(value)
+    else fields.set(name, [value])
+  }
+  return { get: (name) => fields.get(name)?.[0], all: (name) => fields.get(name) ?? [] }
+}
+
+/** The fields in order, repeats included, for requests that are passed on. @throws HttpError 400, 413, 415 */
+export async function readPairs(ctx: Context): Promise<[string, string][]> {
+  if (!ctx.request.is('application/x-www-form-urlencoded'))
+    throw new HttpError({
+      status: 415,
+      error: 'invalid_request',
+      description: 'Send this form as application/x-www-form-urlencoded.',
+    })
+  const body = await readBody(ctx)
+  if (!isUtf8(body)) throw badRequest('The form is not valid UTF-8.')
+  const parsed = parseUrlencoded(body.toString('utf8'))
+  if ('malformed' in parsed) throw badRequest(`The field ${parsed.malformed} is not valid percent-encoded UTF-8.`)
+  const control = findControlCharacter(parsed.pairs)
+  if (control !== undefined) throw badRequest(`The field ${control} contains a control character.`)
+  return parsed.pairs
+}
+
+async function readBody(ctx: Context): Promise<Buffer> {
+  const encoding = ctx.get('Content-Encoding')
+  if (encoding && encoding !== 'identity')
+    throw new HttpError({
+      status: 415,
+      error: 'invalid_request',
+      description: 'Send this form without Content-Encoding.',
+    })
+  if (Number(ctx.get('Content-Length')) > limit) throw tooLarge()
+  const chunks: Buffer[] = []
+  let size = 0
+  // Leaving the loop early must not take the socket from the request: Koa asks it whether the answer may set secure cookies.
+  // Node discards the rest of the body.
+  for await (const chunk of ctx.req.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    size += chunk.length
+    if (size > limit) throw tooLarge()
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
+}
+
+function tooLarge(): HttpError {
+  return new HttpError({
+    status: 413,
+    error: 'invalid_request',
+    description: `A form may hold at most ${limit / 1024} KiB.`,
+  })
+}
+
+function badRequest(description: string): HttpError {
+  return new HttpError({ status: 400, error: 'invalid_request', description })
+}

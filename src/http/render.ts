@@ -1,0 +1,97 @@
+// Renders one template of views/ inside views/layout.eta. Escaping is on; a template receives one typed object and the words of
+// the person's language, and decides nothing.
+import { readdirSync, readFileSync } from 'node:fs'
+import { Eta } from 'eta'
+import type { Context } from 'koa'
+import type { Config } from '#src/config.ts'
+import type { Assets } from './assets.ts'
+import { cookieNames } from './cookies.ts'
+import { escapeHtml, languages, negotiateLocale, type Translator, toLocale, translator } from './i18n.ts'
+import { requestOf } from './request-context.ts'
+
+const folder = new URL('../../views/', import.meta.url)
+
+/** The name of a template together with the type of what it shows; made by the door that owns the screen. */
+export type Template<Data extends object> = { readonly name: string; readonly shows?: (data: Data) => void }
+
+export function template<Data extends object>(name: string): Template<Data> {
+  return { name }
+}
+
+export type RenderOptions = {
+  status?: number
+  /** What the application asked for (`ui_locales`). */
+  uiLocales?: readonly string[]
+  /** Offers the other languages in the footer; only where a GET of the same path shows the same page. */
+  languageSwitch?: boolean
+}
+
+export type Renderer = Readonly<{
+  renderPage<Data extends object>(ctx: Context, page: Template<Data>, data: Data, options?: RenderOptions): void
+  translator(ctx: Context, uiLocales?: readonly string[]): Translator
+}>
+
+export function createRenderer(deps: { config: Pick<Config, 'https'>; assets: Assets }): Renderer {
+  const { config, assets } = deps
+  const languageCookie = cookieNames(config).language
+  const eta = new Eta({ autoEscape: true, escapeFunction: (value) => escapeHtml(String(value ?? '')), cache: true })
+  for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' }))
+    if (name.endsWith('.eta'))
+      eta.loadTemplate(`@${name.slice(0, -4).replaceAll('\\', '/')}`, readFileSync(new URL(name, folder), 'utf8'))
+
+  /** The switch is a link: it must work without a script, and a language is no secret worth a token. */
+  const chosenLanguage = (ctx: Context): string | undefined => {
+    const asked = typeof ctx.query.lang === 'string' ? toLocale(ctx.query.lang) : undefined
+    if (!asked) return ctx.cookies.get(languageCookie, { signed: false })
+    ctx.cookies.set(languageCookie, asked, {
+      maxAge: 31_536_000_000,
+      httpOnly: true,
+      sameSite: 'lax',
+      secure: config.https,
+      signed: false,
+      overwrite: true,
+    })
+    return asked
+  }
+
+  const translatorOf = (ctx: Context, uiLocales?: readonly string[]): Translator =>
+    translator(negotiateLocale(ctx, chosenLanguage(ctx), uiLocales))
+
+  return {
+    translator: translatorOf,
+    renderPage(ctx, page, data, options = {}) {
+      const words = translatorOf(ctx, options.uiLocales)
+      const status = options.status ?? 200
+      const html = eta.render(`@${page.name}`, {
+        ...data,
+        t: words.t,
+        rich: words.rich,
+        locale: words.locale,
+        dir: words.dir,
+        asset: assets.url,
+        status,
+        requestId: requestOf(ctx).requestId,
+        languages: options.languageSwitch
+          ? languages.map(({ code, name }) => ({
+              code,
+              name,
+              href: withLanguage(ctx, code),
+              current: code === words.locale,
+            }))
+          : [],
+      })
+      ctx.status = status
+      ctx.type = 'html'
+      ctx.set('Content-Language', words.locale)
+      ctx.set('Cache-Control', 'no-store')
+      ctx.vary('Accept-Language')
+      ctx.body = html
+    },
+  }
+}
+
+function withLanguage(ctx: Context, code: string): string {
+  const query = new URLSearchParams(ctx.querystring)
+  query.set('lang', code)
+  return `?${query}`
+}

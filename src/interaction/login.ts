@@ -1,0 +1,120 @@
+// The login screen: an email address and a password, on one page or one after the other.
+import type { Context } from 'koa'
+import { verifyPassword } from '#src/factors/password.ts'
+import { type Form, readForm } from '#src/http/form.ts'
+import { HttpError } from '#src/http/http-error.ts'
+import type { MessageKey } from '#src/http/i18n.ts'
+import { template } from '#src/http/render.ts'
+import { allowFormRedirect } from '#src/http/security-headers.ts'
+import type { PendingInteraction } from '#src/oauth/interactions.ts'
+import { currentUnit } from '#src/tokens/unit-of-work.ts'
+import { type InteractionDeps, otherAccount, type Step, seeOther, stepUrl } from './router.ts'
+
+export type LoginPage = {
+  action: string
+  csrf: string
+  client: string
+  /** Signed in already, and asked to prove it once more. */
+  again: boolean
+  identifier: string
+  focus: 'identifier' | 'password'
+  errors: { identifier?: string; password?: string }
+  problem: string | undefined
+}
+
+/** What went wrong, in message keys. */
+type Wrong = { identifier?: MessageKey; password?: MessageKey; problem?: MessageKey }
+
+const loginPage = template<LoginPage>('interaction/login')
+
+export function loginStep({ database, interactions, renderer, csrf }: InteractionDeps): Step {
+  return {
+    async show(ctx, pending) {
+      render(ctx, pending, { identifier: pending.loginHint ?? '', status: 200 })
+    },
+
+    async submit(ctx, pending) {
+      const form = await readForm(ctx)
+      csrf.verify(ctx, form, { binding: pending.uid })
+      if (isCancelled(form)) return seeOther(ctx, await interactions.deny(ctx, pending))
+
+      const identifier = form.get('identifier')?.trim() ?? ''
+      const password = form.get('password')
+      if (identifier === '')
+        return render(ctx, pending, { identifier, status: 422, wrong: { identifier: 'login.error.identifierMissing' } })
+      // Only the address was asked so far: a client that sends one step at a time gets the next one.
+      if (password === undefined) return render(ctx, pending, { identifier, status: 200, focus: 'password' })
+      if (password === '')
+        return render(ctx, pending, { identifier, status: 422, wrong: { password: 'login.error.passwordMissing' } })
+
+      const verdict = await verifyPassword(database.prisma, { identifier, password })
+      if (verdict.ok) {
+        currentUnit().audit({
+          event: 'login.succeeded',
+          outcome: 'success',
+          actor: { kind: 'user', id: verdict.userId },
+          clientId: pending.client.id,
+          detail: { amr: ['pwd'] },
+        })
+        const next = await interactions.completeLogin(ctx, pending, { userId: verdict.userId, amr: ['pwd'] })
+        csrf.rotate(ctx)
+        return seeOther(ctx, next)
+      }
+
+      // Never what was typed: people type their password into the first field.
+      currentUnit().audit({
+        event: 'login.failed',
+        outcome: 'failure',
+        clientId: pending.client.id,
+        detail: { reason: verdict.reason },
+      })
+      if (verdict.reason === 'busy') {
+        ctx.set('Retry-After', '5')
+        return render(ctx, pending, { identifier, status: 503, wrong: { problem: 'login.error.busy' } })
+      }
+      // RFC 9110 15.5.2: a 401 names a scheme; browsers pass over one they do not know and show the page.
+      ctx.set('WWW-Authenticate', 'Form realm="Sallyport"')
+      render(ctx, pending, { identifier, status: 401, wrong: { password: 'login.error.wrongCredentials' } })
+    },
+  }
+
+  function render(
+    ctx: Context,
+    pending: PendingInteraction,
+    page: { identifier: string; status: number; wrong?: Wrong; focus?: LoginPage['focus'] },
+  ): void {
+    const { identifier, status, wrong = {} } = page
+    const { t } = renderer.translator(ctx, pending.uiLocales)
+    allowFormRedirect(ctx, pending.redirectOrigin)
+    renderer.renderPage(
+      ctx,
+      loginPage,
+      {
+        action: stepUrl(pending, 'login') + (pending.prompt === 'login' ? '' : otherAccount),
+        csrf: csrf.token(ctx, pending.uid),
+        client: pending.client.name,
+        again: pending.prompt === 'login' && pending.userId !== undefined,
+        identifier,
+        focus: page.focus ?? (wrong.password || (identifier && !wrong.identifier) ? 'password' : 'identifier'),
+        errors: {
+          ...(wrong.identifier ? { identifier: t(wrong.identifier) } : {}),
+          ...(wrong.password ? { password: t(wrong.password) } : {}),
+        },
+        problem: wrong.problem && t(wrong.problem),
+      },
+      { status, uiLocales: pending.uiLocales, languageSwitch: true },
+    )
+  }
+}
+
+function isCancelled(form: Form): boolean {
+  const decision = form.get('decision')
+  if (decision !== undefined && decision !== 'deny')
+    throw new HttpError({
+      status: 400,
+      error: 'invalid_request',
+      description: 'The field decision may only be "deny" here.',
+      screen: 'interrupted',
+    })
+  return decision === 'deny'
+}

@@ -1,0 +1,288 @@
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeEach, describe, expect, test } from 'vitest'
+import { findApiKey, listApiKeys } from '#src/access/api-keys.ts'
+import { ownerPermissions, ownerRole, permissionsOf } from '#src/access/roles.ts'
+import { findApi } from '#src/apis/apis.ts'
+import { ownScopes } from '#src/apis/scope-names.ts'
+import { bootstrap } from '#src/bootstrap/bootstrap.ts'
+import { completeSetup } from '#src/bootstrap/setup.ts'
+import { findClient } from '#src/clients/clients.ts'
+import { verifyClientSecret } from '#src/clients/secrets.ts'
+import { readConfig } from '#src/config.ts'
+import { readConfigurationVersion } from '#src/db/configuration-version.ts'
+import { verifyPassword } from '#src/factors/password.ts'
+import { createSecretKeys } from '#src/keys/secret-key.ts'
+import { createLog } from '#src/log.ts'
+import { createUser, findUserByEmail } from '#src/users/users.ts'
+import { changeAt } from '#test/support/change.ts'
+import { createTestDatabase, type TestDatabase } from '#test/support/database.ts'
+
+const log = createLog({ logLevel: 'silent' })
+const key = randomBytes(32)
+const issuer = 'http://localhost:3000'
+const now = new Date('2026-11-22T12:00:00Z')
+const hour = 3600_000
+const directory = mkdtempSync(join(tmpdir(), 'sallyport-bootstrap-'))
+const opened: TestDatabase[] = []
+let database: TestDatabase['database']
+let prisma: TestDatabase['database']['prisma']
+let url: string
+
+beforeEach(async () => {
+  const created = await createTestDatabase()
+  opened.push(created)
+  ;({ database, url } = created)
+  prisma = database.prisma
+})
+afterAll(async () => {
+  for (const each of opened) await each.drop()
+  rmSync(directory, { recursive: true })
+})
+
+const production = () => ({
+  NODE_ENV: 'production',
+  ISSUER_URL: 'https://id.example',
+  DATABASE_URL: url,
+  SECRET_KEY: randomBytes(32).toString('base64url'),
+})
+const start = async (env: Record<string, string> = {}, at = now, secretKey = key) =>
+  (
+    await bootstrap({
+      config: readConfig(env),
+      database,
+      secretKeys: createSecretKeys([secretKey]),
+      log,
+      now: () => at,
+    })
+  ).banner
+const codeIn = (banner: string[]) => /\/admin\/setup#code=([A-Za-z0-9_-]+)/.exec(banner.join('\n'))?.[1]
+
+describe('what every start makes sure of', () => {
+  test('own API, owner role and signing keys; a second start changes nothing', async () => {
+    await start()
+    expect(await findApi(prisma, `${issuer}/api`)).toMatchObject({
+      name: 'Sallyport',
+      accessTokenFormat: 'opaque',
+      builtIn: true,
+      accept: ['oauth', 'api_key', 'basic'],
+    })
+    expect((await findApi(prisma, `${issuer}/api`))?.scopes.map((scope) => scope.name)).toEqual(
+      Object.keys(ownScopes).sort(),
+    )
+    expect(await prisma.signingKey.count()).toBeGreaterThan(0)
+    const version = await readConfigurationVersion(prisma)
+    const clients = await prisma.client.findMany({ include: { secrets: true } })
+    await start()
+    expect(await readConfigurationVersion(prisma)).toBe(version)
+    expect(await prisma.client.findMany({ include: { secrets: true } })).toEqual(clients)
+  })
+
+  test('two processes that start at once make everything once, and both end well', async () => {
+    const banners = await Promise.all([start(), start(), start()])
+    expect(banners).toHaveLength(3)
+    const counts = await Promise.all([
+      prisma.api.count(),
+      prisma.role.count(),
+      prisma.client.count(),
+      prisma.apiKey.count(),
+      prisma.setupCode.count(),
+    ])
+    expect(counts).toEqual([1, 1, 2, 1, 1])
+    expect(await prisma.clientSecret.count()).toBe(2)
+  })
+
+  test('a changed ISSUER_URL takes the API along, with what clients and keys were given', async () => {
+    await start()
+    await start({ ISSUER_URL: 'http://localhost:4444' })
+    expect(await prisma.api.findMany({ select: { identifier: true } })).toEqual([
+      { identifier: 'http://localhost:4444/api' },
+    ])
+    expect((await findClient(prisma, 'demo-service'))?.apiScopes).toMatchObject([
+      { apiIdentifier: 'http://localhost:4444/api', scopeName: 'clients:read' },
+    ])
+  })
+
+  test('a permission that went missing from the owner role comes back', async () => {
+    await start()
+    await prisma.rolePermission.deleteMany({ where: { roleName: ownerRole, permission: 'keys:write' } })
+    await start()
+    expect(
+      (await prisma.rolePermission.findMany({ where: { roleName: ownerRole } })).map((row) => row.permission).sort(),
+    ).toEqual(ownerPermissions)
+  })
+
+  test('SALLYPORT_CONFIG is applied without prune, before the first administrator is looked for', async () => {
+    const file = join(directory, 'config.yaml')
+    writeFileSync(
+      file,
+      `users: [{ email: boss@example.com, password: correct horse battery, roles: [owner] }]\nclients: [{ clientId: svc, type: service, clientSecretHash: [], apis: { "${issuer}/api": ["users:read"] } }]\n`,
+    )
+    const banner = await start({ SALLYPORT_CONFIG: file })
+    expect(codeIn(banner)).toBeUndefined()
+    expect(await findClient(prisma, 'svc')).toMatchObject({ apiScopes: [{ scopeName: 'users:read' }] })
+    writeFileSync(file, 'clients: []\n')
+    await start({ SALLYPORT_CONFIG: file })
+    expect(await findClient(prisma, 'svc')).not.toBeNull()
+    await expect(start({ SALLYPORT_CONFIG: join(directory, 'none.yaml') })).rejects.toMatchObject({
+      name: 'BootstrapFailed',
+    })
+    writeFileSync(file, 'clients: [{ clientId: x }]\n')
+    await expect(start({ SALLYPORT_CONFIG: file })).rejects.toMatchObject({ name: 'InvalidDeclaration' })
+  })
+})
+
+describe('demo objects', () => {
+  test('are printed again by every start, and only hashes are stored', async () => {
+    const banner = (await start()).join('\n')
+    const again = (await start()).join('\n')
+    const secrets = [...banner.matchAll(/secret +(\S{43})$/gm)].map((match) => match[1] ?? '')
+    const apiKey = /sp_key_\S+?_\w{6}/.exec(banner)?.[0] ?? ''
+    expect(secrets).toHaveLength(2)
+    for (const value of [...secrets, apiKey]) expect(again).toContain(value)
+    const [service, web] = await Promise.all([findClient(prisma, 'demo-service'), findClient(prisma, 'demo-web')])
+    expect(service && verifyClientSecret(service, secrets[0] ?? '', now)).toBe(true)
+    expect(web && verifyClientSecret(web, secrets[1] ?? '', now)).toBe(true)
+    expect(await findApiKey(prisma, apiKey, now)).toMatchObject({
+      scopes: ['clients:read'],
+      apiIdentifier: `${issuer}/api`,
+    })
+    for (const table of ['client', 'client_secret', 'api_key', 'audit_event', 'setup_code']) {
+      const { rows } = await database.pool.query(`SELECT row_to_json(t)::text AS text FROM ${table} t`)
+      for (const value of [...secrets, apiKey, codeIn([banner]) ?? '-'])
+        expect(JSON.stringify(rows)).not.toContain(value)
+    }
+  })
+
+  test('follow a new SECRET_KEY: the old ones stop working', async () => {
+    const before = /sp_key_\S+?_\w{6}/.exec((await start()).join('\n'))?.[0] ?? ''
+    const after = /sp_key_\S+?_\w{6}/.exec((await start({}, now, randomBytes(32))).join('\n'))?.[0] ?? ''
+    expect(after).not.toBe(before)
+    expect(await findApiKey(prisma, before, now)).toBeUndefined()
+    expect(await findApiKey(prisma, after, now)).toBeDefined()
+    expect(await prisma.clientSecret.count()).toBe(2)
+    expect((await listApiKeys(prisma, { clientId: 'demo-service' })).filter((each) => !each.revokedAt)).toHaveLength(1)
+  })
+
+  test('do not exist in production, also when the database once served development', async () => {
+    await start()
+    const banner = await start(production())
+    expect(await prisma.client.count()).toBe(0)
+    expect(await prisma.apiKey.count()).toBe(0)
+    expect(banner.join('\n')).not.toMatch(/demo|curl|sp_key/i)
+  })
+})
+
+describe('banner', () => {
+  test('ends in exactly three lines that start with curl, without a pipe, in plain ASCII', async () => {
+    const banner = await start()
+    const curls = banner.filter((line) => line.startsWith('curl'))
+    expect(curls).toEqual([
+      expect.stringMatching(/^curl -i -H "X-API-Key: sp_key_\w+" http:\/\/localhost:3000\/api\/v1\/clients$/),
+      'curl -i http://localhost:3000/api/v1/clients',
+      expect.stringMatching(/^curl -i -H "X-API-Key: sp_key_\w+" http:\/\/localhost:3000\/api\/v1\/users$/),
+    ])
+    expect(banner.join('\n')).toMatch(/^[\x20-\x7e\n]*$/)
+    expect(banner.join('\n')).toContain(`${issuer}/admin/setup#code=`)
+  })
+})
+
+describe('the first administrator', () => {
+  const admin = { ADMIN_EMAIL: 'root@example.com', ADMIN_PASSWORD: 'correct horse battery' }
+
+  test('ADMIN_EMAIL and ADMIN_PASSWORD make one, once', async () => {
+    const banner = await start(admin)
+    expect(codeIn(banner)).toBeUndefined()
+    const root = await findUserByEmail(prisma, admin.ADMIN_EMAIL)
+    expect([...(await permissionsOf(prisma, root?.id ?? ''))].sort()).toEqual(ownerPermissions)
+    await start({ ADMIN_EMAIL: 'second@example.com', ADMIN_PASSWORD: 'another long password' })
+    expect(await findUserByEmail(prisma, 'second@example.com')).toBeNull()
+    await start({ ...admin, ADMIN_PASSWORD: 'yet another password' })
+    expect(
+      await verifyPassword(prisma, { identifier: 'root@example.com', password: 'correct horse battery' }),
+    ).toMatchObject({ ok: true })
+  })
+
+  test('somebody with that address who is here already gets the role and keeps their password', async () => {
+    await createUser(prisma, { email: 'root@example.com', passwordHash: '$argon2id$theirs' }, changeAt())
+    await start(admin)
+    expect(await prisma.credential.findFirst()).toMatchObject({ secret: '$argon2id$theirs' })
+    expect((await findUserByEmail(prisma, 'root@example.com'))?.roles).toMatchObject([{ roleName: ownerRole }])
+  })
+
+  test('a password that is little more than the address stops the start', async () => {
+    await expect(
+      start({ ADMIN_EMAIL: 'administrator@example.com', ADMIN_PASSWORD: 'administrator12' }),
+    ).rejects.toThrow(/ADMIN_PASSWORD .*name or address/)
+    expect(await prisma.user.count()).toBe(0)
+  })
+
+  test('a new start replaces the code of the last one', async () => {
+    const [first, second] = [codeIn(await start()), codeIn(await start())]
+    expect(first).toMatch(/^[A-Za-z0-9_-]{43}$/) // 256 bits
+    expect(second).not.toBe(first)
+    expect(await setUp(first)).toMatchObject({ ok: false, reason: 'code' })
+    expect(await setUp(second)).toMatchObject({ ok: true })
+  })
+
+  test.each([
+    ['a day', {}, 24 * hour],
+    ['an hour in production', undefined, hour],
+  ])('a code works for %s', async (_, env, lifetime) => {
+    const code = codeIn(await start(env ?? production()))
+    expect(await setUp(code, {}, new Date(now.getTime() + lifetime))).toMatchObject({ ok: false, reason: 'code' })
+    expect(await setUp(code, {}, new Date(now.getTime() + lifetime - 1))).toMatchObject({ ok: true })
+  })
+
+  const setUp = (code: string | undefined, input: Partial<Parameters<typeof completeSetup>[1]> = {}, at = now) =>
+    completeSetup(
+      database,
+      { code: code ?? '', email: 'first@example.com', name: 'First', password: 'correct horse battery', ...input },
+      at,
+    )
+
+  test('setting up makes person, password, role and record; from then on there is no code', async () => {
+    const code = codeIn(await start())
+    const result = await setUp(code)
+    const person = await findUserByEmail(prisma, 'first@example.com')
+    expect(result).toEqual({ ok: true, userId: person?.id })
+    expect(person).toMatchObject({ name: 'First', emailVerifiedAt: null, roles: [{ roleName: ownerRole }] })
+    expect(
+      await verifyPassword(prisma, { identifier: 'first@example.com', password: 'correct horse battery' }),
+    ).toMatchObject({ ok: true })
+    expect(await prisma.auditEvent.count({ where: { event: 'setup.completed', targetId: person?.id ?? '' } })).toBe(1)
+    expect(await setUp(code, { email: 'second@example.com' })).toMatchObject({ ok: false, reason: 'code' })
+    expect(codeIn(await start())).toBeUndefined()
+    expect(await prisma.setupCode.count({ where: { consumedAt: null } })).toBe(0)
+  })
+
+  test('of many who send one code at once, one wins', async () => {
+    const code = codeIn(await start())
+    const results = await Promise.all(Array.from({ length: 8 }, (_, n) => setUp(code, { email: `n${n}@example.com` })))
+    expect(results.filter((result) => result.ok)).toHaveLength(1)
+    expect(await prisma.user.count()).toBe(1)
+  })
+
+  test('a mistake in another field names it and leaves the code usable', async () => {
+    const code = codeIn(await start())
+    expect(await setUp(code, { email: 'nobody' })).toMatchObject({ ok: false, reason: 'email' })
+    expect(await setUp(code, { name: ' ' })).toMatchObject({ ok: false, reason: 'name' })
+    expect(await setUp(code, { password: 'short' })).toMatchObject({
+      ok: false,
+      reason: 'password',
+      flaws: [{ code: 'too_short' }],
+    })
+    await createUser(prisma, { email: 'first@example.com' }, changeAt())
+    expect(await setUp(code)).toMatchObject({ ok: false, reason: 'email' })
+    expect(await setUp(code, { email: 'other@example.com' })).toMatchObject({ ok: true })
+  })
+
+  test('garbage is refused and recorded', async () => {
+    await start()
+    for (const code of ['', 'x', '\0', 'x'.repeat(10_000)])
+      expect(await setUp(code)).toMatchObject({ ok: false, reason: 'code' })
+    expect(await prisma.auditEvent.count({ where: { event: 'setup.failed', outcome: 'failure' } })).toBe(4)
+  })
+})

@@ -1,0 +1,139 @@
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { ConfigurationError, documentConfiguration, readConfig } from '#src/config.ts'
+
+const key = randomBytes(32).toString('base64url')
+const directory = mkdtempSync(join(tmpdir(), 'sallyport-config-'))
+afterAll(() => rmSync(directory, { recursive: true }))
+
+/** @returns the problems, each on its own. */
+function problemsOf(env: Record<string, string>): readonly string[] {
+  try {
+    readConfig(env)
+  } catch (error) {
+    if (error instanceof ConfigurationError) return error.problems
+    throw error
+  }
+  return []
+}
+
+function file(name: string, text: string): string {
+  writeFileSync(join(directory, name), text)
+  return join(directory, name)
+}
+
+const production = {
+  NODE_ENV: 'production',
+  ISSUER_URL: 'https://id.example.com',
+  DATABASE_URL: 'postgresql://sallyport:secret@db/sallyport',
+  SECRET_KEY: key,
+}
+
+test('nothing set: a development server on loopback with its database in .data', () => {
+  expect(readConfig({})).toMatchObject({
+    production: false,
+    issuerUrl: 'http://localhost:3000',
+    host: 'localhost',
+    port: 3000,
+    databaseUrl: undefined,
+    dataDir: join(process.cwd(), '.data'),
+    secretKeys: undefined,
+    trustProxy: [],
+  })
+})
+
+test('the result cannot be changed', () => {
+  expect(Object.isFrozen(readConfig({}))).toBe(true)
+})
+
+test('production: complete and safe values are accepted', () => {
+  expect(problemsOf(production)).toEqual([])
+  expect(problemsOf({ ...production, ISSUER_URL: 'http://localhost:3000' })).toEqual([])
+  expect(problemsOf({ ...production, ISSUER_URL: 'http://127.0.0.1:3000' })).toEqual([])
+})
+
+test('production: everything that is missing is one list', () => {
+  expect(problemsOf({ NODE_ENV: 'production' })).toEqual([
+    'DATABASE_URL is required in production',
+    'SECRET_KEY is required in production',
+    'ISSUER_URL is required in production',
+  ])
+})
+
+test.each([
+  ['http://id.example.com', 'ISSUER_URL must use https in production (plain http is accepted on loopback only)'],
+  ['http://localhost.example.com', 'ISSUER_URL must use https in production (plain http is accepted on loopback only)'],
+  ['http://127.0.0.1.example.com', 'ISSUER_URL must use https in production (plain http is accepted on loopback only)'],
+  ['https://id.example.com/auth', 'ISSUER_URL must be an origin: remove the path, query or fragment'],
+  ['https://id.example.com/?', 'ISSUER_URL must be an origin: remove the path, query or fragment'],
+  ['https://id.example.com/#', 'ISSUER_URL must be an origin: remove the path, query or fragment'],
+  ['https://user@id.example.com', 'ISSUER_URL must not contain a user name or password'],
+  ['ftp://id.example.com', 'ISSUER_URL must be an origin such as https://id.example.com'],
+  ['id.example.com', 'ISSUER_URL must be an origin such as https://id.example.com'],
+])('production: refuses the issuer %s', (issuer, problem) => {
+  expect(problemsOf({ ...production, ISSUER_URL: issuer })).toEqual([problem])
+})
+
+test.each([
+  ['PORT', '70000'],
+  ['PORT', '-1'],
+  ['PORT', '3000; rm -rf'],
+  ['DATABASE_URL', 'mysql://db'],
+  ['SECRET_KEY', 'secret'],
+  ['SECRET_KEY', 'A'.repeat(43)],
+  ['SECRET_KEY', `${key},short`],
+  ['ADMIN_EMAIL', 'nobody'],
+  ['ADMIN_PASSWORD', 'short'],
+  ['SMTP_URL', 'https://mail.example.com'],
+  ['TRUST_PROXY', '10.0.0.0/33'],
+  ['TRUST_PROXY', 'proxy.internal'],
+  ['WORKERS', '0'],
+  ['LOG_LEVEL', 'loud'],
+  ['DATABASE_POOL_SIZE', '0'],
+  ['SESSION_TTL_SECONDS', '1'],
+  ['SHUTDOWN_TIMEOUT_SECONDS', '8s'],
+])('refuses %s=%s by name and does not repeat a secret', (name, value) => {
+  const problems = problemsOf({ [name]: value }).filter((problem) => !problem.includes('belong together'))
+  expect(problems).toHaveLength(1)
+  expect(problems[0]).toMatch(new RegExp(`^${name} `))
+  if (['SECRET_KEY', 'ADMIN_PASSWORD', 'DATABASE_URL'].includes(name)) expect(problems[0]).not.toContain(value)
+})
+
+test('several bad values are several lines of one message', () => {
+  expect(() => readConfig({ PORT: 'x', LOG_LEVEL: 'y', ADMIN_EMAIL: 'a@example.com' })).toThrow(
+    /^Configuration problems:\n {2}- PORT .*\n {2}- LOG_LEVEL .*\n {2}- ADMIN_EMAIL and ADMIN_PASSWORD belong together/,
+  )
+})
+
+describe('X_FILE', () => {
+  test('holds the value of X, without the newline that editors add', () => {
+    const env = { SECRET_KEY_FILE: file('key', `${key}\n`), PORT_FILE: file('port', '4000\n') }
+    expect(readConfig(env)).toMatchObject({ port: 4000, secretKeys: [Buffer.from(key, 'base64url')] })
+  })
+
+  test('counts as given in production', () => {
+    const { SECRET_KEY, ...rest } = production
+    expect(problemsOf({ ...rest, SECRET_KEY_FILE: file('key', SECRET_KEY) })).toEqual([])
+  })
+
+  test('may not contradict X', () => {
+    expect(problemsOf({ PORT: '1', PORT_FILE: file('port', '2') })).toEqual([
+      'PORT and PORT_FILE are both set: keep one',
+    ])
+  })
+
+  test('must be readable', () => {
+    expect(problemsOf({ PORT_FILE: '/nowhere' })).toEqual(['PORT_FILE names a file that cannot be read: /nowhere'])
+  })
+})
+
+test('an empty value counts as unset, as compose files write it', () => {
+  expect(readConfig({ DATABASE_URL: '', PORT: '' })).toMatchObject({ databaseUrl: undefined, port: 3000 })
+})
+
+test('docs/configuration.md is what the schema says', () => {
+  expect(readFileSync(join(import.meta.dirname, '../docs/configuration.md'), 'utf8')).toBe(documentConfiguration())
+})

@@ -1,0 +1,18 @@
+// Starts a program of examples/ as a reader would, and waits until it says where it listens.
+import { runNode } from '#test/support/processes.ts'
+
+export type Program = Readonly<{ url: string; output(): string; stop(): Promise<void> }>
+
+/** @param env the whole environment besides PATH. @throws Error with everything it printed when it ends before it listens. */
+export async function startProgram(file: string, env: Record<string, string>): Promise<Program> {
+  const running = runNode([file], { env })
+  const text = await running.prints(/ on http:\/\/\S+\n/)
+  return {
+    url: / on (http:\/\/\S+)\n/.exec(text)?.[1] ?? '',
+    output: running.output,
+    async stop() {
+      running.child.kill('SIGTERM')
+      await running.ended()
+    },
+  }
+}

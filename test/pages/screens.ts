@@ -1,0 +1,189 @@
+// Every screen a person can meet, and how to get there.
+import { randomBytes } from 'node:crypto'
+import type { Context } from 'koa'
+import type { Page } from 'playwright-core'
+import { ownerRole } from '#src/access/roles.ts'
+import { hashSetupCode } from '#src/bootstrap/first-administrator.ts'
+import { hashPassword } from '#src/factors/password.ts'
+import { errorScreens, HttpError } from '#src/http/http-error.ts'
+import { renderFormPost, renderLoggedOut, renderLogout } from '#src/http/protocol-pages.ts'
+import type { Renderer } from '#src/http/render.ts'
+import { createUser } from '#src/users/users.ts'
+import { consentScopes, type Hosted, pendingInteraction } from './hosted.ts'
+
+export const person = {
+  email: 'ada.lovelace@example.com',
+  name: 'Ada Lovelace',
+  password: 'correct horse battery staple',
+}
+
+export async function issueSetupCode(hosted: Hosted): Promise<string> {
+  const code = randomBytes(16).toString('base64url')
+  await hosted.database.prisma.setupCode.create({
+    data: { id: hashSetupCode(code), expiresAt: new Date(Date.now() + 60_000) },
+  })
+  return code
+}
+
+/** As before the first administrator. */
+export async function withoutOwner(hosted: Hosted): Promise<void> {
+  await hosted.database.prisma.user.deleteMany({ where: { roles: { some: { roleName: ownerRole } } } })
+}
+
+export async function createPerson(hosted: Hosted): Promise<string> {
+  const passwordHash = await hashPassword(person.password)
+  const { id } = await createUser(
+    hosted.database.prisma,
+    { email: person.email, name: person.name, emailVerified: true, passwordHash },
+    { now: new Date(), actor: { kind: 'system' } },
+  )
+  return id
+}
+
+export type Screen = { name: string; status: number; open(hosted: Hosted, page: Page): Promise<number> }
+
+/** Screens of the protocol room, which the engine shows at its own addresses. */
+export function protocolRoutes(ctx: Context, renderer: Renderer): void {
+  if (ctx.path === '/show/logout')
+    renderLogout(ctx, renderer, {
+      action: '/oauth/logout/confirm',
+      hidden: { csrf: 'abc' },
+      client: 'Harbour Shop',
+      person: person.email,
+      redirectTo: 'https://shop.example/bye',
+    })
+  if (ctx.path === '/show/logged-out')
+    renderLoggedOut(ctx, renderer, { client: 'Harbour Shop', clientUri: 'https://shop.example/' })
+  if (ctx.path === '/show/form-post')
+    renderFormPost(ctx, renderer, { action: String(ctx.query.action), fields: { code: 'a"b<c', state: '1' } })
+  const screen = errorScreens.find((name) => ctx.path === `/show/error/${name}`)
+  if (screen)
+    throw new HttpError({
+      status: screen === 'unexpected' ? 500 : 400,
+      error: 'invalid_request',
+      description: 'The parameter scope is repeated.',
+      screen,
+    })
+}
+
+export function screens(userId: string): Screen[] {
+  const consent = pendingInteraction({ ...consentScopes, userId })
+  return [
+    at('login', '/interaction/:uid/login', { pending: pendingInteraction() }),
+    at('login-again', '/interaction/:uid/login', {
+      pending: pendingInteraction({ userId, reasons: ['login_prompt'], loginHint: person.email }),
+    }),
+    {
+      name: 'login-refused',
+      status: 401,
+      async open(hosted, page) {
+        hosted.pending = pendingInteraction()
+        await page.goto(addressOf(hosted, '/interaction/:uid/login'))
+        await page.fill('[name=identifier]', person.email)
+        await page.fill('[name=password]', 'not it')
+        return submit(page, 'form .primary')
+      },
+    },
+    {
+      name: 'login-incomplete',
+      status: 422,
+      async open(hosted, page) {
+        hosted.pending = pendingInteraction()
+        await page.goto(addressOf(hosted, '/interaction/:uid/login'))
+        await withoutBrowserChecks(page)
+        return submit(page, 'form .primary')
+      },
+    },
+    at('consent', '/interaction/:uid/consent', { pending: consent }),
+    {
+      name: 'consent-nothing-ticked',
+      status: 422,
+      async open(hosted, page) {
+        hosted.pending = { ...consent, openidScopes: [] }
+        await page.goto(addressOf(hosted, '/interaction/:uid/consent'))
+        for (const box of await page.locator('[name=scope]').all()) await box.uncheck()
+        return submit(page, '[value=allow]')
+      },
+    },
+    at('logout', '/show/logout'),
+    at('logged-out', '/show/logged-out'),
+    {
+      name: 'form-post',
+      status: 200,
+      async open(hosted, page) {
+        await page.route('**/submit.*.js', (route) => route.abort()) // it would leave at once
+        const response = await page.goto(addressOf(hosted, '/show/form-post?action=https://shop.example/cb'))
+        return response?.status() ?? 0
+      },
+    },
+    {
+      name: 'setup',
+      status: 200,
+      async open(hosted, page) {
+        await withoutOwner(hosted)
+        const response = await page.goto(addressOf(hosted, '/admin/setup'))
+        return response?.status() ?? 0
+      },
+    },
+    {
+      name: 'setup-refused',
+      status: 422,
+      async open(hosted, page) {
+        await page.goto(addressOf(hosted, '/admin/setup'))
+        await withoutBrowserChecks(page)
+        await page.fill('[name=name]', person.name)
+        await page.fill('[name=password]', 'short')
+        return submit(page, 'form .primary')
+      },
+    },
+    at('not-found', '/nowhere', { status: 404 }),
+    at('expired', '/interaction/gone', { status: 410 }),
+    at('redirect-uri', '/show/error/redirectUri', { status: 400 }),
+    at('unexpected', '/show/error/unexpected', { status: 500 }),
+    {
+      name: 'setup-done',
+      status: 200,
+      async open(hosted, page) {
+        await withoutOwner(hosted)
+        const code = await issueSetupCode(hosted)
+        await page.goto(addressOf(hosted, `/admin/setup#code=${code}`))
+        await page.fill('[name=email]', 'grace.hopper@example.com')
+        await page.fill('[name=name]', person.name)
+        await page.fill('[name=password]', person.password)
+        return submit(page, 'form .primary')
+      },
+    },
+  ]
+}
+
+function at(name: string, path: string, options: { status?: number; pending?: Hosted['pending'] } = {}): Screen {
+  return {
+    name,
+    status: options.status ?? 200,
+    async open(hosted, page) {
+      hosted.pending = options.pending
+      const response = await page.goto(addressOf(hosted, path))
+      return response?.status() ?? 0
+    },
+  }
+}
+
+export function addressOf(hosted: Hosted, path: string): string {
+  return hosted.origin + path.replace(':uid', hosted.pending?.uid ?? '')
+}
+
+/** As a browser without `required` would, or a person who types the request by hand. */
+async function withoutBrowserChecks(page: Page): Promise<void> {
+  await page.locator('form').evaluateAll((forms) => {
+    for (const form of forms) if (form instanceof HTMLFormElement) form.noValidate = true
+  })
+}
+
+export async function submit(page: Page, button: string): Promise<number> {
+  const [response] = await Promise.all([
+    page.waitForResponse((candidate) => candidate.request().isNavigationRequest() && candidate.status() !== 303),
+    page.click(button),
+  ])
+  await page.waitForLoadState('load')
+  return response.status()
+}

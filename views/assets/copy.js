@@ -1,0 +1,10 @@
+for (const button of document.querySelectorAll('button[data-copy]')) {
+  if (!navigator.clipboard) break
+  button.hidden = false
+  button.addEventListener('click', async () => {
+    const rows = document.getElementById(button.dataset.copy).querySelectorAll('div')
+    const text = [...rows].map((row) => [...row.children].map((cell) => cell.textContent.trim()).join(': ')).join('\n')
+    await navigator.clipboard.writeText(text)
+    button.textContent = button.dataset.done
+  })
+}
