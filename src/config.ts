@@ -126,7 +126,7 @@ const variables = {
       .string()
       .refine((v) => /^smtps?:\/\//.test(v) && URL.canParse(v), 'must look like smtp://user:password@host:587'),
     default: undefined,
-    about: 'The mail server.',
+    about: 'The mail server. Checked for its form; nothing sends mail yet.',
   },
   TRUST_PROXY: {
     schema: proxies,
@@ -134,22 +134,20 @@ const variables = {
     about: 'Addresses or ranges of reverse proxies whose X-Forwarded-For is believed. Everybody else’s is removed.',
   },
   WORKERS: {
-    schema: z.union([
-      z.literal('auto'),
-      z
-        .string()
-        .regex(/^[1-9]\d{0,2}$/, 'must be a whole number from 1, or "auto"')
-        .transform(Number),
-    ]),
+    schema: z.literal('1', 'must be 1 in this version: run several replicas instead').transform(Number),
     default: '1',
-    about: 'Processes to run; "auto" is one per core.',
+    about: 'Processes to run. Only 1 for now: run several replicas on one database instead.',
   },
   LOG_LEVEL: {
     schema: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']),
     default: 'info',
     about: 'Least severe line to print.',
   },
-  METRICS_PORT: { schema: port('METRICS_PORT'), default: '0', about: 'Port of /metrics, on loopback. 0: off.' },
+  METRICS_PORT: {
+    schema: z.literal('0', 'must be 0 in this version: there are no metrics yet').transform(Number),
+    default: '0',
+    about: 'Port of /metrics. Only 0 (off) for now.',
+  },
   DATABASE_POOL_SIZE: {
     schema: z
       .string()
@@ -194,9 +192,7 @@ export type Config = Readonly<{
   adminPassword: string | undefined
   smtpUrl: string | undefined
   trustProxy: readonly string[]
-  workers: number | 'auto'
   logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent'
-  metricsPort: number
   sessionTtlSeconds: number
   shutdownTimeoutSeconds: number
 }>
@@ -245,9 +241,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     adminPassword: values.ADMIN_PASSWORD as string | undefined,
     smtpUrl: values.SMTP_URL as string | undefined,
     trustProxy: values.TRUST_PROXY as string[],
-    workers: values.WORKERS as number | 'auto',
     logLevel: values.LOG_LEVEL as Config['logLevel'],
-    metricsPort: values.METRICS_PORT as number,
     sessionTtlSeconds: values.SESSION_TTL_SECONDS as number,
     shutdownTimeoutSeconds: values.SHUTDOWN_TIMEOUT_SECONDS as number,
   })

@@ -48,8 +48,8 @@ function describeError(error: unknown): Record<string, unknown> {
   const { code, meta } = error as Error & { code?: unknown; meta?: { modelName?: unknown } }
   return {
     type: error.name,
-    code: typeof code === 'string' ? code : undefined,
-    model: meta?.modelName,
+    ...(typeof code === 'string' ? { errorCode: code } : {}), // not `code`: that name is redacted
+    ...(meta?.modelName ? { model: meta.modelName } : {}),
     message: error.message.split('\n').at(-1)?.slice(0, 300),
     stack: error.stack
       ?.split('\n')

@@ -46,6 +46,7 @@ export async function run(config: Config): Promise<void> {
     log.info({ event: 'server.started', issuer: config.issuerUrl, host: config.host, port: config.port })
     process.stdout.write(banner.map((line) => `${line}\n`).join(''))
     await life.untilStop()
+    listener.leave()
     log.info({ event: 'server.draining' })
     // /readyz says 503 from here on; new connections are still answered while load balancers take notice.
     if (config.production) await delay(1_000)

@@ -31,8 +31,10 @@ export async function ensureFirstAdministrator(
   const { adminEmail: email, adminPassword: password } = config
   if (!(await hasOwner(database.prisma)) && email && password) await createFirst(database, { email, password }, change)
   return withConfigurationLock(database, async (tx) => {
-    await tx.setupCode.deleteMany({ where: { consumedAt: null } }) // a new start replaces what the last one printed
-    if (await hasOwner(tx)) return undefined
+    // Codes of other starts stay good: two replicas that start together each print one.
+    const owned = await hasOwner(tx)
+    await tx.setupCode.deleteMany({ where: { consumedAt: null, ...(owned ? {} : { expiresAt: { lte: change.now } }) } })
+    if (owned) return undefined
     const code = randomBytes(32).toString('base64url')
     const lifetime = config.production ? codeLifetime.production : codeLifetime.development
     const expiresAt = new Date(change.now.getTime() + lifetime)

@@ -15,7 +15,11 @@ export type Csrf = Readonly<{
   /** @param options.binding as for `token`.
    *  @param options.beforeLogin the form belongs to nobody yet: a login form opened before another tab signed in still counts.
    *  @throws HttpError 403 */
-  verify(ctx: Context, form: { get(name: string): string | undefined }, options?: { binding?: string; beforeLogin?: boolean }): void
+  verify(
+    ctx: Context,
+    form: { get(name: string): string | undefined },
+    options?: { binding?: string; beforeLogin?: boolean },
+  ): void
   /** At login: tokens shown before it stop working, so that none planted earlier is good for the signed-in person. */
   rotate(ctx: Context): void
 }>

@@ -13,6 +13,9 @@ export type Listener = Readonly<{
   /** Resolves once connections are accepted, with the port (the system's choice for 0).
    *  @throws ListenFailed */
   listen(at: { host: string; port: number }): Promise<number>
+  /** From here on every answer is the last of its connection: a proxy that keeps connections alive must not find one closed
+   *  under a POST, which it may not repeat. */
+  leave(): void
   /** Stops accepting, lets requests in flight finish and closes each connection as it falls idle.
    *  @param timeoutMs after that, what is left is cut.
    *  @returns whether everything finished in time. */
@@ -65,6 +68,10 @@ export function createListener(callback: RequestListener): Listener {
         const reason = reasons[code ?? ''] ?? `cannot be opened (${code}).`
         throw new ListenFailed(`Port ${port} on ${host} ${reason}`, { cause: error })
       }
+    },
+
+    leave() {
+      draining = true
     },
 
     async drain(timeoutMs) {

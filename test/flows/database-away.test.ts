@@ -78,7 +78,12 @@ async function startWire(databaseUrl: string) {
       ? connect(`${socketDirectory}/.s.PGSQL.${target.port || 5432}`)
       : connect(Number(target.port || 5432), target.hostname)
     sockets.add(far)
-    far.on('error', () => near.destroy()).on('close', () => (sockets.delete(far), near.destroy()))
+    far
+      .on('error', () => near.destroy())
+      .on('close', () => {
+        sockets.delete(far)
+        near.destroy()
+      })
     near.on('close', () => far.destroy())
     near.on('data', (chunk) => mode !== 'freeze' && far.write(chunk))
     far.on('data', (chunk) => mode !== 'freeze' && near.write(chunk))
