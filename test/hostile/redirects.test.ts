@@ -49,11 +49,12 @@ describe('a native application on loopback (RFC 8252 7.3, CVE-2020-15233)', () =
     'http://localhost/cb',
     'com.example.app:/cb',
   ])('may use another port: %s', async (redirect_uri) => {
-    const { status, location } = await authorize({ client_id: 'phone', redirect_uri })
-    expect(status).toBe(303)
-    expect(location?.startsWith(`${redirect_uri}${redirect_uri.includes('?') ? '&' : '?'}code=`), location ?? '').toBe(
-      true,
-    )
+    // RFC 8252 8.6: who answers at such an address is not known, so the person is asked every time.
+    const { address } = await j.begin({ client_id: 'phone', redirect_uri, scope: 'openid' })
+    const asked = await person.open(address)
+    expect(asked.url).toContain('/consent')
+    const { url } = await person.submit(asked, { decision: 'allow' })
+    expect(url.startsWith(`${redirect_uri}${redirect_uri.includes('?') ? '&' : '?'}code=`), url).toBe(true)
   })
 
   test.each([
@@ -71,7 +72,6 @@ describe('a native application on loopback (RFC 8252 7.3, CVE-2020-15233)', () =
     'http://127.0.0.1/cb/../cb',
     'http://127.0.0.1/cb%2f',
     'http://127.0.0.1/%63b',
-    'http://127.0.0.1:/cb',
     'http://127.0.0.1:99999/cb',
     'http://127.0.0.1:-1/cb',
     'http://127.0.0.1:80@evil.example/cb',
@@ -104,8 +104,8 @@ describe('a native application on loopback (RFC 8252 7.3, CVE-2020-15233)', () =
     const redirect_uri = 'http://127.0.0.1:51234/cb'
     const redeem = async (redirectUri: string) => {
       const { address, verifier } = await j.begin({ client_id: 'phone', redirect_uri, scope: 'openid' })
-      const location = (await person.fetch(address)).headers.get('location') ?? ''
-      const code = new URL(location).searchParams.get('code') ?? ''
+      const { url } = await j.walk(person, address)
+      const code = new URL(url).searchParams.get('code') ?? ''
       const fields = { client_id: 'phone', redirect_uri: redirectUri }
       return (await j.redeem(code, verifier, fields, { as: null })).status
     }
