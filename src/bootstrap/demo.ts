@@ -2,17 +2,10 @@
 // start can print them again while the database holds hashes, as for every other secret.
 import { apiKeyId, formatApiKey, listApiKeys, revokeApiKey, storeApiKey } from '#src/access/api-keys.ts'
 import type { Change } from '#src/audit/change.ts'
-import {
-  type ClientInput,
-  clientSettings,
-  createClient,
-  deleteClient,
-  findClient,
-  settleClient,
-  updateClient,
-} from '#src/clients/clients.ts'
+import { createClient, deleteClient, findClient, updateClient } from '#src/clients/clients.ts'
 import { demoServiceId, demoWebId } from '#src/clients/demo-clients.ts'
 import { addClientSecret, removeClientSecret, verifyClientSecret } from '#src/clients/secrets.ts'
+import { type ClientInput, clientSettings, settleClient } from '#src/clients/settings.ts'
 import type { Database, Prisma } from '#src/db/database.ts'
 import { withConfigurationLock } from '#src/db/transaction.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'

@@ -1,7 +1,7 @@
 // sallyport apis: protected APIs. They are made and changed by the declarative file.
 import type { Command } from 'commander'
 import { ApiNotFound, describeApi, findApi, listApis } from '#src/apis/apis.ts'
-import type { CliDeps } from './program.ts'
+import type { CliDeps } from './deps.ts'
 import { details, table } from './table.ts'
 
 export function register(program: Command, deps: CliDeps): void {

@@ -4,8 +4,8 @@ import type { Command } from 'commander'
 import { applyDeclaration } from '#src/declaration/apply.ts'
 import type { PlannedChange } from '#src/declaration/compare.ts'
 import { parseDeclaration } from '#src/declaration/parse.ts'
+import type { CliDeps } from './deps.ts'
 import { cliChange } from './input.ts'
-import type { CliDeps } from './program.ts'
 
 export function register(program: Command, deps: CliDeps): void {
   program

@@ -1,19 +1,12 @@
 // sallyport clients: registered applications and their secrets.
 import type { Command } from 'commander'
-import {
-  type ClientInput,
-  createClient,
-  deleteClient,
-  describeClient,
-  findClient,
-  listClients,
-  setClientDisabled,
-} from '#src/clients/clients.ts'
+import { createClient, deleteClient, findClient, listClients, setClientDisabled } from '#src/clients/clients.ts'
 import { ClientNotFound } from '#src/clients/errors.ts'
 import { addClientSecret, newClientSecret, removeClientSecret } from '#src/clients/secrets.ts'
+import { type ClientInput, describeClient } from '#src/clients/settings.ts'
 import { type ClientType, clientTypes, hasSecret } from '#src/clients/types.ts'
+import type { CliDeps } from './deps.ts'
 import { cliChange, collect, collectApi, readSecret, wholeNumber } from './input.ts'
-import type { CliDeps } from './program.ts'
 import { details, table } from './table.ts'
 
 type CreateOptions = {

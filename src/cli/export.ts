@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import { exportDeclaration } from '#src/declaration/export.ts'
 import { parseDeclaration } from '#src/declaration/parse.ts'
-import type { CliDeps } from './program.ts'
+import type { CliDeps } from './deps.ts'
 
 export function register(program: Command, deps: CliDeps): void {
   program

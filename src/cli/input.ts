@@ -2,7 +2,7 @@
 import { text } from 'node:stream/consumers'
 import { InvalidArgumentError } from 'commander'
 import type { Change } from '#src/audit/change.ts'
-import type { CliDeps } from './program.ts'
+import type { CliDeps } from './deps.ts'
 
 /** The operator at a terminal or a script: the audit record says "cli" and the number of the account that ran it. */
 export function cliChange(deps: CliDeps): Change {

@@ -1,7 +1,7 @@
 // sallyport keys: what signs tokens. Private halves never leave the database.
 import type { Command } from 'commander'
 import { listSigningKeys } from '#src/keys/signing-key-list.ts'
-import type { CliDeps } from './program.ts'
+import type { CliDeps } from './deps.ts'
 import { table } from './table.ts'
 
 export function register(program: Command, deps: CliDeps): void {

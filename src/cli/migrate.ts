@@ -1,7 +1,7 @@
 // sallyport migrate: bring the schema up to date and end. The server does the same when it starts.
 import type { Command } from 'commander'
 import { migrate } from '#src/db/migrate.ts'
-import type { CliDeps } from './program.ts'
+import type { CliDeps } from './deps.ts'
 
 export function register(program: Command, deps: CliDeps): void {
   program

@@ -19,35 +19,19 @@
 // `--json` and `--help` come from here. A room's named error may simply fly: its message is printed and the code is 1.
 import { Command, CommanderError } from 'commander'
 import { type Config, ConfigurationError, readConfig } from '#src/config.ts'
-import type { Database } from '#src/db/database.ts'
-import { createSecretKeys, loadOrCreateSecretKey, type SecretKeys } from '#src/keys/secret-key.ts'
+import { createSecretKeys, loadOrCreateSecretKey } from '#src/keys/secret-key.ts'
 import { createLog, type Log } from '#src/log.ts'
 import * as apis from './apis.ts'
 import * as apply from './apply.ts'
 import * as clients from './clients.ts'
 import type { Connection } from './connection.ts'
+import type { CliDeps } from './deps.ts'
 import * as exporting from './export.ts'
 import * as keys from './keys.ts'
 import * as migrate from './migrate.ts'
 import * as start from './start.ts'
 import * as tokens from './tokens.ts'
 import * as users from './users.ts'
-
-export type CliDeps = Readonly<{
-  /** The same object at every call. @throws ConfigurationError */
-  config(): Config
-  /** Lines for the operator, on standard error. */
-  log(): Log
-  /** Opened at the first call (see connection.ts), closed after the command. @param options of the first call. */
-  openDatabase(options?: { anySchema?: boolean }): Promise<Database>
-  /** SECRET_KEY, or the key of DATA_DIR outside production. */
-  secretKeys(): SecretKeys
-  now(): Date
-  /** The result, once per command. @param json printed with `--json`. @param text printed without it; '' prints nothing. */
-  out(json: unknown, text: string): void
-  /** Ends the command with code 1. @param message one sentence: what was refused and why. */
-  fail(message: string): never
-}>
 
 /** What `deps.fail` throws. */
 class Refused extends Error {

@@ -1,6 +1,6 @@
 // sallyport start: the server.
 import type { Command } from 'commander'
-import type { CliDeps } from './program.ts'
+import type { CliDeps } from './deps.ts'
 
 export function register(program: Command, deps: CliDeps): void {
   program

@@ -3,8 +3,8 @@ import type { Command } from 'commander'
 import { endClientTokens } from '#src/clients/clients.ts'
 import { endGrant } from '#src/tokens/end-grant.ts'
 import { endUserTokens } from '#src/users/users.ts'
+import type { CliDeps } from './deps.ts'
 import { cliChange } from './input.ts'
-import type { CliDeps } from './program.ts'
 import { findPerson } from './users.ts'
 
 type Target = { grant?: string; user?: string; client?: string }

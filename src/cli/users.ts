@@ -16,8 +16,8 @@ import {
   UserNotFound,
   type UserRecord,
 } from '#src/users/users.ts'
+import type { CliDeps } from './deps.ts'
 import { cliChange, collect, readSecret } from './input.ts'
-import type { CliDeps } from './program.ts'
 import { details, table } from './table.ts'
 
 type CreateOptions = { name?: string; role?: string[]; emailVerified: boolean; passwordStdin: boolean }

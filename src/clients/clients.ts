@@ -1,5 +1,5 @@
 // Registered applications: find, list, create, change, switch off, delete. Their secrets are in secrets.ts, the rules for
-// addresses in redirect-uris.ts, what follows from a type in types.ts. How a client authenticates at the token endpoint is
+// addresses in redirect-uris.ts, what can be said and its defaults in settings.ts, what follows from a type in types.ts. How a client authenticates at the token endpoint is
 // the engine's; nothing here knows of requests.
 import { randomInt } from 'node:crypto'
 import { openidScopes } from '#src/apis/scope-names.ts'
@@ -13,57 +13,20 @@ import { checkDistinct, checkOneOf, checkText, checkWhole, type Flaw, quote } fr
 import { ClientExists, ClientNotFound, InvalidClient } from './errors.ts'
 import { checkRedirectUri } from './redirect-uris.ts'
 import { addClientSecret } from './secrets.ts'
+import {
+  type ClientInput,
+  type ClientRecord,
+  type ClientSettings,
+  checkClient,
+  checkClientId,
+  clientIdPattern,
+  settleClient,
+} from './settings.ts'
 import { type ClientType, clientProfiles, clientTypes, idTokenAlgorithms, typeRules } from './types.ts'
-
-export type ClientRecord = Prisma.ClientGetPayload<{ include: { secrets: true; apiScopes: true } }>
-
-/** What a person may say about a client. Whatever is left out takes the default of its type. */
-export type ClientInput = {
-  type: ClientType
-  name?: string | undefined
-  profile?: string | undefined
-  grantTypes?: readonly string[] | undefined
-  redirectUris?: readonly string[] | undefined
-  postLogoutRedirectUris?: readonly string[] | undefined
-  /** OpenID scopes */
-  scopes?: readonly string[] | undefined
-  /** {"<api identifier>": ["scope", …]} */
-  apis?: Readonly<Record<string, readonly string[]>> | undefined
-  idTokenSignedResponseAlg?: string | undefined
-  refreshLeewaySeconds?: number | undefined
-  refreshTokenTtlSeconds?: number | undefined
-  clientUri?: string | undefined
-  logoUri?: string | undefined
-  policyUri?: string | undefined
-  tosUri?: string | undefined
-}
-
-/** The same with every default filled in; sets are sorted, so that two descriptions of one client are equal. */
-type ClientSettings = {
-  type: ClientType
-  name: string
-  profile: string
-  grantTypes: string[]
-  redirectUris: string[]
-  postLogoutRedirectUris: string[]
-  scopes: string[]
-  apis: Record<string, string[]>
-  idTokenSignedResponseAlg: string
-  refreshLeewaySeconds: number
-  refreshTokenTtlSeconds: number
-  clientUri: string | null
-  logoUri: string | null
-  policyUri: string | null
-  tosUri: string | null
-}
-
-const uriFields = ['clientUri', 'logoUri', 'policyUri', 'tosUri'] as const
-const uuid = /^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$/i
-const idPattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/
 
 /** @returns null for an unknown id. A disabled client is found: look at `disabledAt`. */
 export async function findClient(db: Db, id: string): Promise<ClientRecord | null> {
-  if (!idPattern.test(id)) return null // also keeps NUL, which PostgreSQL refuses, out of the query
+  if (!clientIdPattern.test(id)) return null // also keeps NUL, which PostgreSQL refuses, out of the query
   return db.client.findUnique({ where: { id }, include: { secrets: true, apiScopes: true } })
 }
 
@@ -167,177 +130,6 @@ export function deleteClient(db: Db, id: string, change: Change): Promise<void> 
     if (count === 0) throw new ClientNotFound(id)
     await recordClient(tx, 'client.deleted', id, change)
   })
-}
-
-/** A client id stands in `sub` where a user's UUID may stand too: RFC 9700 4.15, the two must never be confused. */
-export function checkClientId(field: string, id: string): Flaw[] {
-  if (!idPattern.test(id))
-    return [
-      {
-        field,
-        problem: `(${quote(id)}) is not usable`,
-        fix: 'Use 1 to 128 letters, digits, dots, underscores and hyphens, beginning with a letter or digit.',
-      },
-    ]
-  if (uuid.test(id))
-    return [{ field, problem: 'is a UUID', fix: 'Choose a name: UUIDs are for people (RFC 9700 4.15).' }]
-  return []
-}
-
-/** Everything that can be said without the database. */
-export function checkClient(input: ClientInput): Flaw[] {
-  const typeFlaws = checkOneOf('type', input.type, clientTypes)
-  if (typeFlaws.length > 0) return typeFlaws
-  const rules = typeRules[input.type]
-  const flaws: Flaw[] = []
-  const { profile = 'default', redirectUris = [], postLogoutRedirectUris = [], scopes, grantTypes, apis = {} } = input
-
-  if (input.name !== undefined) flaws.push(...checkText('name', input.name, 128))
-  flaws.push(...checkOneOf('profile', profile, clientProfiles))
-  if (input.idTokenSignedResponseAlg !== undefined)
-    flaws.push(...checkOneOf('idTokenSignedResponseAlg', input.idTokenSignedResponseAlg, idTokenAlgorithms))
-
-  for (const [index, grantType] of (grantTypes ?? []).entries())
-    flaws.push(...checkOneOf(`grantTypes[${index}]`, grantType, rules.grantTypes))
-  if (grantTypes && !grantTypes.some((grantType) => grantType !== 'refresh_token'))
-    flaws.push({
-      field: 'grantTypes',
-      problem: 'leaves the client no way to get a token',
-      fix: `Leave it out, or name ${rules.grantTypes[0]}.`,
-    })
-  flaws.push(...checkDistinct('grantTypes', grantTypes ?? []))
-
-  for (const [field, uris] of Object.entries({ redirectUris, postLogoutRedirectUris })) {
-    if (!rules.redirects && uris.length > 0)
-      flaws.push({
-        field,
-        problem: `cannot be given to a client of type ${input.type}`,
-        fix: 'Leave it out: no browser comes back to such a client.',
-      })
-    else
-      for (const [index, uri] of uris.entries()) flaws.push(...checkRedirectUri(`${field}[${index}]`, uri, input.type))
-    if (uris.length > 100) flaws.push({ field, problem: 'has more than 100 entries', fix: 'Remove those not in use.' })
-    flaws.push(...checkDistinct(field, uris))
-  }
-  if (rules.redirects && redirectUris.length === 0)
-    flaws.push({
-      field: 'redirectUris',
-      problem: 'is empty',
-      fix: 'Give at least one address that the browser returns to after the login.',
-    })
-
-  for (const [index, scope] of (scopes ?? []).entries()) {
-    if (!(openidScopes as readonly string[]).includes(scope))
-      flaws.push({
-        field: `scopes[${index}]`,
-        problem: `is ${quote(scope)}, which is not an OpenID scope`,
-        fix: `Write one of ${openidScopes.join(', ')}; scopes of an API belong under apis.`,
-      })
-    else if (!rules.person)
-      flaws.push({
-        field: `scopes[${index}]`,
-        problem: `is ${scope}, which is about a person`,
-        fix: `A client of type ${input.type} acts for itself: remove it.`,
-      })
-  }
-  flaws.push(...checkDistinct('scopes', scopes ?? []))
-  for (const [api, names] of Object.entries(apis)) flaws.push(...checkDistinct(`apis[${JSON.stringify(api)}]`, names))
-
-  if (input.refreshLeewaySeconds !== undefined) {
-    if (profile === 'high' && input.refreshLeewaySeconds !== 0)
-      flaws.push({
-        field: 'refreshLeewaySeconds',
-        problem: 'must be 0 for a client of profile high',
-        fix: 'Leave it out: such a client may use a refresh token exactly once.',
-      })
-    else
-      flaws.push(
-        ...checkWhole(
-          'refreshLeewaySeconds',
-          input.refreshLeewaySeconds,
-          0,
-          300,
-          'A retry comes within seconds; a thief may come later.',
-        ),
-      )
-  }
-  if (input.refreshTokenTtlSeconds !== undefined)
-    flaws.push(
-      ...checkWhole(
-        'refreshTokenTtlSeconds',
-        input.refreshTokenTtlSeconds,
-        300,
-        31_536_000,
-        'Write from five minutes to one year.',
-      ),
-    )
-  for (const field of uriFields) {
-    const value = input[field]
-    // Shown to people on the consent screen: only what a browser may open.
-    if (value !== undefined) flaws.push(...checkRedirectUri(field, value, 'web'))
-  }
-  return flaws
-}
-
-/** @returns the input with the defaults of its type. Call it on checked input. */
-export function settleClient(id: string, input: ClientInput): ClientSettings {
-  const rules = typeRules[input.type]
-  const profile = input.profile ?? 'default'
-  return {
-    type: input.type,
-    name: input.name ?? id,
-    profile,
-    grantTypes: rules.grantTypes.filter((grantType) => input.grantTypes?.includes(grantType) ?? true),
-    redirectUris: [...(input.redirectUris ?? [])],
-    postLogoutRedirectUris: [...(input.postLogoutRedirectUris ?? [])],
-    scopes: openidScopes.filter((scope) =>
-      input.scopes ? input.scopes.includes(scope) : rules.person && scope === 'openid',
-    ),
-    apis: Object.fromEntries(
-      Object.entries(input.apis ?? {})
-        .filter(([, names]) => names.length > 0)
-        .sort(([a], [b]) => (a < b ? -1 : 1))
-        .map(([api, names]) => [api, [...names].sort()]),
-    ),
-    idTokenSignedResponseAlg: input.idTokenSignedResponseAlg ?? 'ES256',
-    refreshLeewaySeconds:
-      profile === 'default' ? (input.refreshLeewaySeconds ?? 30) : (input.refreshLeewaySeconds ?? 0),
-    refreshTokenTtlSeconds: input.refreshTokenTtlSeconds ?? 1_209_600,
-    clientUri: input.clientUri ?? null,
-    logoUri: input.logoUri ?? null,
-    policyUri: input.policyUri ?? null,
-    tosUri: input.tosUri ?? null,
-  }
-}
-
-/** What is stored, in the shape of settleClient. */
-export function clientSettings(record: ClientRecord): ClientSettings {
-  const apis: Record<string, string[]> = {}
-  for (const { apiIdentifier, scopeName } of record.apiScopes) {
-    const names = apis[apiIdentifier] ?? []
-    names.push(scopeName)
-    apis[apiIdentifier] = names
-  }
-  const { name, profile, grantTypes, redirectUris, postLogoutRedirectUris, scopes } = record
-  const { clientUri, logoUri, policyUri, tosUri, refreshLeewaySeconds, refreshTokenTtlSeconds } = record
-  const type = record.type as ClientType
-  return {
-    ...settleClient(record.id, { type, name, profile, grantTypes, redirectUris, postLogoutRedirectUris, scopes, apis }),
-    ...{ idTokenSignedResponseAlg: record.idTokenSignedResponseAlg, refreshLeewaySeconds, refreshTokenTtlSeconds },
-    ...{ clientUri, logoUri, policyUri, tosUri },
-  }
-}
-
-/** For people and programs, in the words of the declarative file. Of a secret: that there is one, never its hash. */
-export function describeClient(record: ClientRecord) {
-  return {
-    clientId: record.id,
-    ...clientSettings(record),
-    disabled: record.disabledAt !== null,
-    secrets: record.secrets.map(({ id, createdAt, expiresAt }) => ({ id, createdAt, expiresAt })),
-    createdAt: record.createdAt,
-    updatedAt: record.updatedAt,
-  }
 }
 
 /** Every API and scope that a client names must exist. */

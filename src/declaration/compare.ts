@@ -35,17 +35,15 @@ import {
 } from '#src/apis/routes.ts'
 import type { Change } from '#src/audit/change.ts'
 import {
-  type ClientRecord,
-  clientSettings,
   createClient,
   deleteClient,
   listClients,
   setClientDisabled,
-  settleClient,
   unknownScopes,
   updateClient,
 } from '#src/clients/clients.ts'
 import { isDemoClient } from '#src/clients/demo-clients.ts'
+import { type ClientRecord, clientSettings, settleClient } from '#src/clients/settings.ts'
 import { hasSecret } from '#src/clients/types.ts'
 import type { Db, Prisma } from '#src/db/database.ts'
 import { type Flaw, quote } from '#src/refusal.ts'

@@ -10,7 +10,7 @@ import { siteOf, webAddress } from '#src/http/web-address.ts'
 import type { PendingInteraction } from '#src/oauth/interactions.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
 import { findUser, type UserRecord } from '#src/users/users.ts'
-import { type InteractionDeps, otherAccount, type Step, seeOther, stepUrl } from './router.ts'
+import { type InteractionDeps, otherAccount, type Step, seeOther, stepUrl } from './step.ts'
 
 export type ConsentPage = {
   action: string

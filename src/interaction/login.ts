@@ -8,7 +8,7 @@ import { template } from '#src/http/render.ts'
 import { allowFormRedirect } from '#src/http/security-headers.ts'
 import type { PendingInteraction } from '#src/oauth/interactions.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
-import { type InteractionDeps, otherAccount, type Step, seeOther, stepUrl } from './router.ts'
+import { type InteractionDeps, otherAccount, type Step, seeOther, stepUrl } from './step.ts'
 
 export type LoginPage = {
   action: string

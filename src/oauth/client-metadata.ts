@@ -1,5 +1,5 @@
 // A client of ours in the engine's words (RFC 7591). Secrets are hashes, so the engine gets a placeholder and asks us to compare.
-import type { ClientRecord } from '#src/clients/clients.ts'
+import type { ClientRecord } from '#src/clients/settings.ts'
 
 const engineGrants = new Set(['authorization_code', 'refresh_token', 'client_credentials'])
 

@@ -7,11 +7,11 @@ import { cookieNames } from '#src/http/cookies.ts'
 import { languages } from '#src/http/i18n.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
 import { claimsOfScopes, createFindAccount } from './claims.ts'
-import { createLoadExistingGrant } from './session-grants.ts'
 import { createInteractionPolicy } from './interaction-policy.ts'
 import { createIntrospectionPolicy } from './introspection.ts'
 import type { EnginePages } from './pages.ts'
 import { createResources } from './resources.ts'
+import { createLoadExistingGrant } from './session-grants.ts'
 import type { Snapshot } from './snapshot.ts'
 
 const defaultAccessTokenTtl = 900

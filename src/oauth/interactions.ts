@@ -8,10 +8,10 @@ import type { Context } from 'koa'
 import type Provider from 'oidc-provider'
 import { errors } from 'oidc-provider'
 import { openidScopes } from '#src/apis/scope-names.ts'
-import type { ClientRecord } from '#src/clients/clients.ts'
+import type { ClientRecord } from '#src/clients/settings.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
-import { addScopes, newGrant } from './session-grants.ts'
 import type { ProviderSource } from './provider.ts'
+import { addScopes, newGrant } from './session-grants.ts'
 import { allowedScopes, type Snapshot } from './snapshot.ts'
 
 /** The request is over, or belongs to another browser. */

@@ -6,7 +6,7 @@
 import { errors, type KoaContextWithOIDC, type ResourceServer } from 'oidc-provider'
 import type { ApiRecord } from '#src/apis/apis.ts'
 import { openidScopes } from '#src/apis/scope-names.ts'
-import type { ClientRecord } from '#src/clients/clients.ts'
+import type { ClientRecord } from '#src/clients/settings.ts'
 import { allowedScopes, type Snapshot } from './snapshot.ts'
 
 type Params = Record<string, unknown> & { scope?: string | undefined; resource?: string | string[] | undefined }

@@ -2,7 +2,8 @@
 // effect: when the version in the database moves, a new snapshot and a new engine take over (oauth/provider.ts).
 import { LRUCache } from 'lru-cache'
 import { type ApiRecord, findAllApis } from '#src/apis/apis.ts'
-import { type ClientRecord, findClient } from '#src/clients/clients.ts'
+import { findClient } from '#src/clients/clients.ts'
+import type { ClientRecord } from '#src/clients/settings.ts'
 import { readConfigurationVersion } from '#src/db/configuration-version.ts'
 import type { Database } from '#src/db/database.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'

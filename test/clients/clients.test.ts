@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createApi } from '#src/apis/apis.ts'
 import {
-  type ClientInput,
   createClient,
   deleteClient,
   endClientTokens,
@@ -19,6 +18,7 @@ import {
   SecretNotFound,
   verifyClientSecret,
 } from '#src/clients/secrets.ts'
+import type { ClientInput } from '#src/clients/settings.ts'
 import { readConfigurationVersion } from '#src/db/configuration-version.ts'
 import type { Database } from '#src/db/database.ts'
 import type { Refusal } from '#src/refusal.ts'

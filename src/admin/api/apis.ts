@@ -2,7 +2,7 @@
 import type { Context } from 'koa'
 import { describeApi, listApis } from '#src/apis/apis.ts'
 import { pageOf, readPage } from './page.ts'
-import type { AdminApiDeps, AdminRoute } from './router.ts'
+import type { AdminApiDeps, AdminRoute } from './route.ts'
 
 export function apiRoutes({ database: { prisma } }: AdminApiDeps): AdminRoute[] {
   return [{ method: 'get', path: '/apis', scope: 'apis:read', handle: list }]

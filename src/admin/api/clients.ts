@@ -1,9 +1,10 @@
 // /api/v1/clients
 import type { Context } from 'koa'
-import { describeClient, findClient, listClients } from '#src/clients/clients.ts'
+import { findClient, listClients } from '#src/clients/clients.ts'
 import { ClientNotFound } from '#src/clients/errors.ts'
+import { describeClient } from '#src/clients/settings.ts'
 import { pageOf, readPage, readQuery } from './page.ts'
-import type { AdminApiDeps, AdminRoute } from './router.ts'
+import type { AdminApiDeps, AdminRoute } from './route.ts'
 
 export function clientRoutes({ database: { prisma } }: AdminApiDeps): AdminRoute[] {
   return [

@@ -1,21 +1,12 @@
 // The admin API: JSON over the same rooms as the console. Every route stands in one of the tables collected here and names its
 // scope; there is no other way to add one, so none can be open by oversight.
 import Router from '@koa/router'
-import type { Context } from 'koa'
-import { type AdminGuardDeps, createAdminGuard } from '#src/admin/guard.ts'
+import { createAdminGuard } from '#src/admin/guard.ts'
 import { apiRoutes } from './apis.ts'
 import { clientRoutes } from './clients.ts'
 import { problemDetails } from './problem-details.ts'
+import type { AdminApiDeps, AdminRoute } from './route.ts'
 import { userRoutes } from './users.ts'
-
-export type AdminRoute = {
-  method: 'get'
-  path: string
-  scope: string
-  handle(ctx: Context): Promise<void>
-}
-
-export type AdminApiDeps = AdminGuardDeps
 
 export const adminRoutes = (deps: AdminApiDeps): AdminRoute[] => [
   ...clientRoutes(deps),

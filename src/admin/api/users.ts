@@ -2,7 +2,7 @@
 import type { Context } from 'koa'
 import { describeUser, findUser, listUsers, UserNotFound } from '#src/users/users.ts'
 import { badQuery, pageOf, readPage, readQuery } from './page.ts'
-import type { AdminApiDeps, AdminRoute } from './router.ts'
+import type { AdminApiDeps, AdminRoute } from './route.ts'
 
 export function userRoutes({ database: { prisma } }: AdminApiDeps): AdminRoute[] {
   return [

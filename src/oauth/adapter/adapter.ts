@@ -2,25 +2,15 @@
 // remembered by the unit of work, writes are collected there and leave in its one commit. The contract, line by line, is
 // tested in test/contract/.
 import type { Adapter, AdapterFactory } from 'oidc-provider'
-import type { SecretKeys } from '#src/keys/secret-key.ts'
 import type { TokenKind } from '#src/tokens/kinds.ts'
 import { tokenKinds } from '#src/tokens/kinds.ts'
-import { clientStore, type FindClientMetadata } from './client-store.ts'
+import { clientStore } from './client-store.ts'
 import { grantStore } from './grant-store.ts'
 import { interactionStore } from './interaction-store.ts'
 import { replayStore } from './replay-store.ts'
 import { sessionStore } from './session-store.ts'
+import type { AdapterDeps } from './store.ts'
 import { tokenStore } from './token-store.ts'
-
-export type AdapterDeps = {
-  secretKeys: SecretKeys
-  findClientMetadata: FindClientMetadata
-  /** True while the request uses a refresh token as such. */
-  isRefreshing: () => boolean
-  /** True while the request revokes one access token: the grant behind it must live on (RFC 7009 2.1). */
-  endsOneAccessToken: () => boolean
-  now: () => Date
-}
 
 export function createAdapter(deps: AdapterDeps): AdapterFactory {
   return (model: string): Adapter => {
@@ -40,12 +30,5 @@ export function createAdapter(deps: AdapterDeps): AdapterFactory {
         // A model of a feature that is not switched on: better no start than silent loss.
         throw new Error(`no store for the engine's model ${model}`)
     }
-  }
-}
-
-/** For the methods a store never gets asked for. */
-export function unsupported(store: string, method: string): () => Promise<never> {
-  return async () => {
-    throw new Error(`${store} has no ${method}`)
   }
 }

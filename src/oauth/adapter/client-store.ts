@@ -1,9 +1,6 @@
 // Clients come from the configuration in memory (oauth/snapshot.ts); the engine never writes them.
 import type { Adapter, AdapterPayload } from 'oidc-provider'
-import type { AdapterDeps } from './adapter.ts'
-import { unsupported } from './adapter.ts'
-
-export type FindClientMetadata = (clientId: string) => Promise<Record<string, unknown> | undefined>
+import { type AdapterDeps, unsupported } from './store.ts'
 
 export function clientStore({ findClientMetadata }: AdapterDeps): Adapter {
   return {

@@ -3,8 +3,7 @@ import type { Adapter, AdapterPayload } from 'oidc-provider'
 import type { GrantRow, GrantWrite } from '#src/tokens/statements.ts'
 import { readGrant } from '#src/tokens/statements.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
-import type { AdapterDeps } from './adapter.ts'
-import { unsupported } from './adapter.ts'
+import { type AdapterDeps, unsupported } from './store.ts'
 
 type Scoped = {
   openid?: { scope?: string; claims?: string[] } | undefined

@@ -3,9 +3,8 @@
 import type { Adapter, AdapterPayload } from 'oidc-provider'
 import { readInteraction } from '#src/tokens/statements.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
-import type { AdapterDeps } from './adapter.ts'
-import { unsupported } from './adapter.ts'
 import { hex, rowId } from './row-id.ts'
+import { type AdapterDeps, unsupported } from './store.ts'
 
 type InteractionPayload = {
   session?: { uid?: string; accountId?: string; cookie?: string }

@@ -7,9 +7,8 @@ import type { SessionRow, SessionWrite } from '#src/tokens/statements.ts'
 import { readSession, readSessionByUid } from '#src/tokens/statements.ts'
 import type { Unit } from '#src/tokens/unit-of-work.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
-import type { AdapterDeps } from './adapter.ts'
-import { unsupported } from './adapter.ts'
 import { handleFor, hex, rowId } from './row-id.ts'
+import { type AdapterDeps, unsupported } from './store.ts'
 
 type SessionPayload = {
   uid: string

@@ -1,0 +1,21 @@
+// What a command is given.
+import type { Config } from '#src/config.ts'
+import type { Database } from '#src/db/database.ts'
+import type { SecretKeys } from '#src/keys/secret-key.ts'
+import type { Log } from '#src/log.ts'
+
+export type CliDeps = Readonly<{
+  /** The same object at every call. @throws ConfigurationError */
+  config(): Config
+  /** Lines for the operator, on standard error. */
+  log(): Log
+  /** Opened at the first call (see connection.ts), closed after the command. @param options of the first call. */
+  openDatabase(options?: { anySchema?: boolean }): Promise<Database>
+  /** SECRET_KEY, or the key of DATA_DIR outside production. */
+  secretKeys(): SecretKeys
+  now(): Date
+  /** The result, once per command. @param json printed with `--json`. @param text printed without it; '' prints nothing. */
+  out(json: unknown, text: string): void
+  /** Ends the command with code 1. @param message one sentence: what was refused and why. */
+  fail(message: string): never
+}>

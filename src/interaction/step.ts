@@ -1,0 +1,34 @@
+// What every screen between the request and the code is made of.
+import type { Context } from 'koa'
+import type { Database } from '#src/db/database.ts'
+import type { Csrf } from '#src/http/csrf.ts'
+import type { Renderer } from '#src/http/render.ts'
+import type { Interactions, PendingInteraction } from '#src/oauth/interactions.ts'
+
+export type InteractionDeps = {
+  database: Database
+  interactions: Interactions
+  renderer: Renderer
+  csrf: Csrf
+}
+
+/** A screen: shows its form, and takes its answer. */
+export type Step = {
+  show(ctx: Context, pending: PendingInteraction): Promise<void>
+  submit(ctx: Context, pending: PendingInteraction): Promise<void>
+}
+
+/** @returns the address of the step itself: a form posts to where it was shown. */
+export function stepUrl(pending: PendingInteraction, step: PendingInteraction['prompt'] = pending.prompt): string {
+  return `/interaction/${encodeURIComponent(pending.uid)}/${step}`
+}
+
+/** On the consent page a person may find that they are signed in as somebody else: the login screen is open to them, too. */
+export const otherAccount = '?account=other'
+
+export function seeOther(ctx: Context, location: string): void {
+  ctx.set('Location', location)
+  ctx.set('Cache-Control', 'no-store')
+  ctx.body = null
+  ctx.status = 303 // RFC 9700 4.12: a 307 would carry the password on
+}

@@ -1,0 +1,21 @@
+// What every store is given.
+import type { SecretKeys } from '#src/keys/secret-key.ts'
+
+export type FindClientMetadata = (clientId: string) => Promise<Record<string, unknown> | undefined>
+
+export type AdapterDeps = {
+  secretKeys: SecretKeys
+  findClientMetadata: FindClientMetadata
+  /** True while the request uses a refresh token as such. */
+  isRefreshing: () => boolean
+  /** True while the request revokes one access token: the grant behind it must live on (RFC 7009 2.1). */
+  endsOneAccessToken: () => boolean
+  now: () => Date
+}
+
+/** For the methods a store never gets asked for. */
+export function unsupported(store: string, method: string): () => Promise<never> {
+  return async () => {
+    throw new Error(`${store} has no ${method}`)
+  }
+}
