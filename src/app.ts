@@ -26,6 +26,7 @@ import { decisionIds } from './oauth/decision-id.ts'
 import { discoveryCache } from './oauth/discovery-cache.ts'
 import { createInteractions } from './oauth/interactions.ts'
 import { createEngineFieldsRouter, createEnginePages, restyleFormPosts } from './oauth/pages.ts'
+import { openPreflight } from './oauth/preflight.ts'
 import { createProviderSource, type ProviderSource } from './oauth/provider.ts'
 import { findAccessToken } from './tokens/find.ts'
 import { currentUnit } from './tokens/unit-of-work.ts'
@@ -70,6 +71,7 @@ export async function createApp(deps: {
   app.proxy = true // forwarded headers are pinned by hostRule
   for (const middleware of [
     requestContext({ log }),
+    decisionIds(),
     securityHeaders(config),
     errorPages(renderer),
     hostRule(config),
@@ -77,8 +79,8 @@ export async function createApp(deps: {
     health.routes(),
     assets.middleware,
 
-    decisionIds(),
     discoveryCache(),
+    openPreflight(),
     // Inside: everything that reads or writes for a request. Its errors become answers before the commit sees their status.
     commitBoundary({
       database,
@@ -92,7 +94,11 @@ export async function createApp(deps: {
     (ctx: Koa.Context, next: Koa.Next) => providers.current().middleware(ctx, next),
   ] as Koa.Middleware[])
     app.use(middleware)
-  app.on('error', (error) => log.error({ event: 'request.failed', err: error }))
+  // A request that broke off or was no HTTP is the sender's doing.
+  app.on('error', (err: NodeJS.ErrnoException) => {
+    if (/^(HPE_|ECONN|EPIPE|ERR_STREAM)/.test(err.code ?? '')) log.info({ event: 'request.aborted', reason: err.code })
+    else log.error({ event: 'request.failed', err })
+  })
 
   return {
     callback: () => app.callback(),

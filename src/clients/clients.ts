@@ -2,16 +2,14 @@
 // addresses in redirect-uris.ts, what can be said and its defaults in settings.ts, what follows from a type in types.ts. How a client authenticates at the token endpoint is
 // the engine's; nothing here knows of requests.
 import { randomInt } from 'node:crypto'
-import { openidScopes } from '#src/apis/scope-names.ts'
 import { recordAudit } from '#src/audit/audit.ts'
 import type { Change } from '#src/audit/change.ts'
 import type { AuditEventName } from '#src/audit/events.ts'
 import { raiseConfigurationVersion } from '#src/db/configuration-version.ts'
 import type { Db, Prisma } from '#src/db/database.ts'
 import { atomically } from '#src/db/transaction.ts'
-import { checkDistinct, checkOneOf, checkText, checkWhole, type Flaw, quote } from '#src/refusal.ts'
+import { type Flaw, quote } from '#src/refusal.ts'
 import { ClientExists, ClientNotFound, InvalidClient } from './errors.ts'
-import { checkRedirectUri } from './redirect-uris.ts'
 import { addClientSecret } from './secrets.ts'
 import {
   type ClientInput,
@@ -22,7 +20,7 @@ import {
   clientIdPattern,
   settleClient,
 } from './settings.ts'
-import { type ClientType, clientProfiles, clientTypes, idTokenAlgorithms, typeRules } from './types.ts'
+import { typeRules } from './types.ts'
 
 /** @returns null for an unknown id. A disabled client is found: look at `disabledAt`. */
 export async function findClient(db: Db, id: string): Promise<ClientRecord | null> {

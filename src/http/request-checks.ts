@@ -3,7 +3,7 @@ import type { Middleware } from 'koa'
 import { HttpError, safeName } from './http-error.ts'
 
 const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
-const longestUrl = 8192
+export const longestUrl = 8192
 const ascii = /^[\x21-\x7e]*$/
 
 /** PostgreSQL cannot store NUL, and a control character in a log, a header or a page is an attack or an accident. */

@@ -70,6 +70,15 @@ export function commitBoundary(deps: {
           clientId: row.clientId ?? undefined,
           target: { kind: 'grant', id: row.grantId },
         })
+        unit.audit(
+          {
+            event: 'grant.revoked',
+            outcome: 'success',
+            clientId: row.clientId ?? undefined,
+            target: { kind: 'grant', id: row.grantId },
+          },
+          { withRefusal: true },
+        )
         log.warn({ event, clientId: row.clientId, grantId: row.grantId })
       }
     await unit.commit('refusal')

@@ -25,7 +25,10 @@ export function recordEvents(provider: Provider, log: Log): void {
         detail,
       })
   }
-  provider.on('grant.error', refused)
+  provider.on('grant.error', (ctx, error) => {
+    refused(ctx, error)
+    recordReuse(ctx, log)
+  })
   provider.on('introspection.error', refused)
   provider.on('revocation.error', refused)
   provider.on('pushed_authorization_request.error', refused)
@@ -48,23 +51,29 @@ export function recordEvents(provider: Provider, log: Log): void {
 
   provider.on('grant.revoked', (ctx, grantId) => {
     const clientId = ctx.oidc.client?.clientId
-    currentUnit().audit({
-      event: 'grant.revoked',
-      outcome: 'success',
-      clientId,
-      target: { kind: 'grant', id: grantId },
-      detail: { route: ctx.oidc.route },
-    })
+    currentUnit().audit(
+      {
+        event: 'grant.revoked',
+        outcome: 'success',
+        clientId,
+        target: { kind: 'grant', id: grantId },
+        detail: { route: ctx.oidc.route },
+      },
+      { withRefusal: true },
+    )
   })
   const destroyed = (token: { kind: string; clientId?: string | undefined; grantId?: string | undefined }) => {
     const target = token.grantId ? { target: { kind: 'grant', id: token.grantId } } : {}
-    currentUnit().audit({
-      event: 'token.revoked',
-      outcome: 'success',
-      clientId: token.clientId,
-      ...target,
-      detail: { kind: token.kind },
-    })
+    currentUnit().audit(
+      {
+        event: 'token.revoked',
+        outcome: 'success',
+        clientId: token.clientId,
+        ...target,
+        detail: { kind: token.kind },
+      },
+      { withRefusal: true },
+    )
   }
   provider.on('access_token.destroyed', destroyed)
   provider.on('client_credentials.destroyed', destroyed)
@@ -86,4 +95,16 @@ export function recordEvents(provider: Provider, log: Log): void {
     currentUnit().failure = error
     log.error({ event: 'request.failed', route: ctx.oidc?.route, err: error })
   })
+}
+
+/** A token request that is refused and has revoked a grant was a second use: the engine does that for nothing else. Uses at the
+ *  same moment are found by the commit and recorded in oauth/commit-boundary.ts. */
+function recordReuse(ctx: KoaContextWithOIDC, log: Log): void {
+  const unit = currentUnit()
+  const event = ctx.oidc.params?.grant_type === 'refresh_token' ? 'refresh.reuse_detected' : 'code.reuse_detected'
+  for (const id of unit.rows.grantEnd.keys()) {
+    const clientId = ctx.oidc.client?.clientId
+    unit.audit({ event, outcome: 'failure', clientId, target: { kind: 'grant', id } })
+    log.warn({ event, clientId, grantId: id })
+  }
 }

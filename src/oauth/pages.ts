@@ -10,6 +10,7 @@ import { HttpError } from '#src/http/http-error.ts'
 import { renderFormPost, renderLoggedOut, renderLogout } from '#src/http/protocol-pages.ts'
 import type { Renderer } from '#src/http/render.ts'
 import { template } from '#src/http/render.ts'
+import { longestUrl } from '#src/http/request-checks.ts'
 import { findUser } from '#src/users/users.ts'
 
 export type EnginePages = {
@@ -58,12 +59,18 @@ const stayedPage = template<Record<string, never>>('oauth/stayed')
 export function createEngineFieldsRouter(renderer: Renderer): Router {
   const router = new Router()
 
-  // Authorization requests by POST (OIDC Core 3.1.2.1) come from other sites, and cookies that are SameSite=Lax stay at home
-  // then. The same request by GET carries them.
-  router.post('/oauth/authorize', async (ctx) => {
-    const query = new URLSearchParams(await readPairs(ctx))
+  // Requests by POST (OIDC Core 3.1.2.1, RP-Initiated Logout 1.0 2) come from other sites, and cookies that are SameSite=Lax
+  // stay at home then. The same request by GET carries them.
+  router.post(['/oauth/authorize', '/oauth/logout'], async (ctx) => {
+    const address = `${ctx.path}?${new URLSearchParams(await readPairs(ctx))}`
+    if (address.length > longestUrl)
+      throw new HttpError({
+        status: 414,
+        error: 'invalid_request',
+        description: `The request is longer than ${longestUrl} characters; push it first (RFC 9126).`,
+      })
     ctx.status = 303
-    ctx.set('Location', `/oauth/authorize?${query}`)
+    ctx.set('Location', address)
   })
 
   // Our field names (csrf, decision) to the engine's (xsrf, logout). "stay" never reaches it: there it would revoke the grant.

@@ -72,6 +72,8 @@ export type InteractionWrite = {
   expiresAt: number | null
   payload: object
 }
+/** `once`: the request that finds it ended already is lost: one answer of a person gives one code. */
+export type InteractionEnd = { id: string; once: boolean }
 export type ReplayWrite = { id: string; expiresAt: number | null; payload: object }
 export type ConsentWrite = {
   userId: string
@@ -92,7 +94,7 @@ export type Writes = {
   session?: SessionWrite[]
   sessionEnd?: { cookieHash: string }[]
   interaction?: InteractionWrite[]
-  interactionEnd?: { id: string }[]
+  interactionEnd?: InteractionEnd[]
   consent?: ConsentWrite[]
   audit?: AuditWrite[]
 }
@@ -220,7 +222,10 @@ const arms: Record<keyof Writes, { columns: string; judge?: string; write?: stri
     WHERE n.ended_at IS NULL)`,
   },
   interactionEnd: {
-    columns: '"id" bytea',
+    columns: '"id" bytea, "once" boolean',
+    judge: `
+  interaction_held AS MATERIALIZED (
+    SELECT n.id, n.ended_at FROM interaction n WHERE n.id IN (SELECT "id" FROM interaction_end_in) ORDER BY n.id FOR UPDATE)`,
     write: `
   interaction_ended AS (
     UPDATE interaction n SET ended_at = now() FROM interaction_end_in i WHERE n.id = i."id" AND n.ended_at IS NULL)`,
@@ -274,6 +279,9 @@ function commitStatement(present: readonly (keyof Writes)[]): { name: string; te
     const lost = [
       present.includes('consume') ? `SELECT u, verdict FROM judged WHERE verdict NOT IN ('first', 'repeat')` : '',
       present.includes('replay') ? `SELECT u, 'replayed' FROM replay_in WHERE "id" NOT IN (SELECT id FROM seen)` : '',
+      present.includes('interactionEnd')
+        ? `SELECT i.u, 'gone' FROM interaction_end_in i JOIN interaction_held h ON h.id = i."id" WHERE i."once" AND h.ended_at IS NOT NULL`
+        : '',
     ].filter(Boolean)
     const lostArm = `lost(u, verdict) AS MATERIALIZED (${lost.join(' UNION ALL ') || `SELECT 0, '' WHERE false`})`
     const sqlOf = (part: 'judge' | 'write') => present.flatMap((arm) => arms[arm][part]?.trim() ?? [])

@@ -35,7 +35,7 @@ export type Unit = ReturnType<typeof createUnit>
 export function createUnit(database: Database, origin: AuditOrigin) {
   const reads = new Map<string, Promise<unknown>>()
   const generations = new Map<string, number>()
-  const audits: AuditEntry[] = []
+  const audits: { entry: AuditEntry; withRefusal: boolean }[] = []
   const afterCommit: (() => void)[] = []
   const rows = {
     consume: new Map<string, ConsumeWrite>(),
@@ -86,9 +86,10 @@ export function createUnit(database: Database, origin: AuditOrigin) {
     generationOf: (kind: Ancestor, id: string | null): number | null =>
       id === null ? null : (generations.get(`${kind} ${id}`) ?? null),
 
-    /** Recorded in the same commit as the effect. Failures are recorded whatever becomes of the request. */
-    audit(entry: AuditEntry): void {
-      audits.push(entry)
+    /** Recorded in the same commit as the effect. Failures are recorded whatever becomes of the request.
+     *  @param options.withRefusal the effect is one that a refusal keeps (something was revoked or ended). */
+    audit(entry: AuditEntry, options: { withRefusal?: boolean } = {}): void {
+      audits.push({ entry, withRefusal: options.withRefusal ?? false })
     },
 
     /** Runs once the writes are durable: log lines, metrics, notices. */
@@ -105,15 +106,17 @@ export function createUnit(database: Database, origin: AuditOrigin) {
   }
 
   function collect(keep: Keep): Writes {
-    const kept = audits.filter((entry) => keep === 'all' || entry.outcome === 'failure')
-    const audit = kept.map((entry) => auditRow(entry, origin))
+    const kept = audits.filter(
+      ({ entry, withRefusal }) => keep === 'all' || entry.outcome === 'failure' || (keep === 'refusal' && withRefusal),
+    )
+    const audit = kept.map(({ entry }) => auditRow(entry, origin))
     if (keep === 'audit') return { audit }
     const refusal: Writes = {
       replay: [...rows.replay.values()],
       tokenEnd: [...rows.tokenEnd].map((id) => ({ id })),
       grantEnd: [...rows.grantEnd.values()],
       sessionEnd: [...rows.sessionEnd].map((cookieHash) => ({ cookieHash })),
-      interactionEnd: [...rows.interactionEnd].map((id) => ({ id })),
+      interactionEnd: [...rows.interactionEnd].map((id) => ({ id, once: keep === 'all' })),
       audit,
     }
     if (keep === 'refusal') return refusal

@@ -91,6 +91,19 @@ test('after the leeway a repeat is reuse: the family dies and the record says wh
   expect((await j.userinfo(first.body.access_token)).status).toBe(401)
 })
 
+test('a second use of a code or a refresh token is on record, with the grant that died (ASVS 16.3.3)', async () => {
+  const { code, verifier } = await j.codeFor()
+  await j.redeem(code, verifier)
+  const before = await Promise.all(['code.reuse_detected', 'refresh.reuse_detected', 'grant.revoked'].map(events))
+  await j.redeem(code, verifier)
+  const { refresh } = await j.tokensFor()
+  const first = await j.refresh(refresh)
+  await j.refresh(first.body.refresh_token ?? '')
+  await j.refresh(refresh)
+  const after = await Promise.all(['code.reuse_detected', 'refresh.reuse_detected', 'grant.revoked'].map(events))
+  expect(after.map((count, index) => count - (before[index] ?? 0))).toEqual([1, 1, 2])
+})
+
 test('a refused request burns nothing: the token still works after a wrong resource or scope', async () => {
   const { refresh } = await j.tokensFor({ scope: 'openid orders:read', resource: orders }, undefined, {
     resource: orders,
