@@ -21,6 +21,7 @@ import { securityHeaders } from './http/security-headers.ts'
 import { createInteractionRouter } from './interaction/router.ts'
 import type { SecretKeys } from './keys/secret-key.ts'
 import type { Log } from './log.ts'
+import { clientChallenge } from './oauth/client-challenge.ts'
 import { commitBoundary } from './oauth/commit-boundary.ts'
 import { decisionIds } from './oauth/decision-id.ts'
 import { discoveryCache } from './oauth/discovery-cache.ts'
@@ -91,6 +92,7 @@ export async function createApp(deps: {
     leaveByPage(renderer, (ctx) => ctx.path.startsWith('/oauth/authorize/') || ctx.path === '/oauth/logout/confirm'),
     ...[interaction, setup, adminApi, fields].flatMap((router) => [router.routes(), router.allowedMethods()]),
     restyleFormPosts(renderer),
+    clientChallenge(config.issuerUrl),
     (ctx: Koa.Context, next: Koa.Next) => providers.current().middleware(ctx, next),
   ] as Koa.Middleware[])
     app.use(middleware)

@@ -87,6 +87,11 @@ function buildEngine(snapshot: Snapshot, deps: ProviderDeps): Engine {
       const oidc = Provider.ctx?.oidc
       return oidc?.route === 'token' && oidc.params?.grant_type === 'refresh_token'
     },
+    schemeAtUserinfo: () => {
+      const ctx = Provider.ctx
+      if (ctx?.oidc?.route !== 'userinfo') return undefined
+      return /^dpop /i.test(ctx.get('Authorization')) ? 'dpop' : 'bearer'
+    },
     endsOneAccessToken: () => {
       const oidc = Provider.ctx?.oidc
       return oidc?.route === 'revocation' && oidc.entities.AccessToken !== undefined

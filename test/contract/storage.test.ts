@@ -32,6 +32,7 @@ describe.each(servers)('storage contract on PostgreSQL %s', (server) => {
       now: () => new Date(),
       findClientMetadata: async () => undefined,
       isRefreshing: () => true,
+      schemeAtUserinfo: () => undefined,
       endsOneAccessToken: () => one,
     })
     await db.database.prisma.user.create({ data: { id: userId, email: 'a@example.com', emailKey: 'a@example.com' } })

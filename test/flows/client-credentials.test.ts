@@ -216,7 +216,7 @@ describe('introspection (RFC 7662)', () => {
 
   test('without a caller is 401, and by a public client tells nothing of others', async () => {
     const { body } = await token({ scope: 'stock:read' })
-    expect((await j.post('/oauth/introspect', { token: body.access_token }, { as: null })).status).toBe(400)
+    expect((await j.post('/oauth/introspect', { token: body.access_token }, { as: null })).status).toBe(401)
     expect(
       (
         await j.post(

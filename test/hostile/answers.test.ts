@@ -136,7 +136,6 @@ describe('planted values are found nowhere', () => {
 
   test('in no row of the record', async () => {
     const { rows } = await server.database.pool.query(`SELECT event, audit_event::text AS text FROM audit_event`)
-    expect(new Set(rows.map(({ event }) => event))).toEqual(expect.objectContaining({ size: expect.any(Number) }))
     for (const event of [
       'login.failed',
       'login.succeeded',

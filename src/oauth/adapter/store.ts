@@ -8,6 +8,8 @@ export type AdapterDeps = {
   findClientMetadata: FindClientMetadata
   /** True while the request uses a refresh token as such. */
   isRefreshing: () => boolean
+  /** How an access token was presented at the userinfo endpoint; undefined elsewhere. */
+  schemeAtUserinfo: () => 'bearer' | 'dpop' | undefined
   /** True while the request revokes one access token: the grant behind it must live on (RFC 7009 2.1). */
   endsOneAccessToken: () => boolean
   now: () => Date

@@ -15,7 +15,7 @@ import { isKind, packToken, unpackToken } from './token-payload.ts'
 
 export function tokenStore(
   kind: TokenKind,
-  { secretKeys, isRefreshing, endsOneAccessToken, now }: AdapterDeps,
+  { secretKeys, isRefreshing, schemeAtUserinfo, endsOneAccessToken, now }: AdapterDeps,
 ): Adapter {
   const userCodeHash = (userCode: string) => secretKeys.mac('user-code', userCode)
 
@@ -106,6 +106,10 @@ export function tokenStore(
 
   function show(unit: Unit, value: string, row: TokenRow | undefined): AdapterPayload | undefined {
     if (!row?.live || !isKind(row, kind)) return undefined
+    // The engine looks at the scope first, and would tell 403 to somebody whom the token does not identify: a token for another
+    // audience, or one that is bound to a key nobody showed, is no token there (RFC 9449 7.1).
+    const scheme = schemeAtUserinfo()
+    if (scheme && (row.resource !== null || (scheme === 'bearer' && row.payload.jkt !== undefined))) return undefined
     unit.tokens.set(hex(row.id), { row })
     // What it was issued under is what its descendants are issued under.
     if (row.grantId) unit.noteGeneration('grant', row.grantId, row.grantGeneration)
