@@ -15,6 +15,7 @@ import { createAdapter } from './adapter/adapter.ts'
 import { toClientMetadata } from './client-metadata.ts'
 import { createConfiguration } from './configuration.ts'
 import { recordEvents } from './events.ts'
+import { recordJwts } from './ledger.ts'
 import type { EnginePages } from './pages.ts'
 import { installTokenValues } from './rotation.ts'
 import { readSnapshot, type Snapshot } from './snapshot.ts'
@@ -105,6 +106,7 @@ function buildEngine(snapshot: Snapshot, deps: ProviderDeps): Engine {
   }
   installTokenValues(provider, secretKeys)
   recordEvents(provider, log)
+  recordJwts(provider, secretKeys, now)
   return Object.freeze({ provider, snapshot, middleware: mount(provider) as unknown as Middleware })
 }
 

@@ -1,5 +1,5 @@
 // A service asks for a token, an API asks about it, the service gives it back; and what each of them is refused.
-import { createLocalJWKSet, type JSONWebKeySet, jwtVerify } from 'jose'
+import { createLocalJWKSet, decodeJwt, type JSONWebKeySet, jwtVerify } from 'jose'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { updateApi } from '#src/apis/apis.ts'
 import { setClientDisabled } from '#src/clients/clients.ts'
@@ -42,6 +42,17 @@ describe('a service', () => {
       jti: expect.any(String),
     })
     expect(jwks.keys.filter(({ kid }) => kid === protectedHeader.kid)).toHaveLength(1)
+  })
+
+  test('leaves a row for every JWT, which its jti does not open', async () => {
+    const { body } = await token({ scope: 'orders:read' })
+    const { jti } = decodeJwt(body.access_token)
+    const { rows } = await server.database.pool.query(
+      `SELECT client_id, resource, scope, round(extract(epoch FROM expires_at - issued_at)) AS seconds FROM token WHERE kind = 4 AND resource = $1 ORDER BY issued_at DESC LIMIT 1`,
+      [orders],
+    )
+    expect(rows[0]).toEqual({ client_id: 'reports', resource: orders, scope: 'orders:read', seconds: '900' })
+    expect((await j.introspect(String(jti), 'reports')).body).toEqual({ active: false })
   })
 
   test('gets an opaque token for an API that wants one', async () => {

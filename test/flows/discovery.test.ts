@@ -68,3 +68,12 @@ test('both may be cached for a while', async () => {
   for (const path of ['/.well-known/openid-configuration', '/.well-known/oauth-authorization-server', '/oauth/jwks'])
     expect((await json(path)).headers.get('cache-control')).toMatch(/^public, max-age=\d+$/)
 })
+
+test('a preflight is answered for everybody and nobody in particular', async () => {
+  const answer = await fetch(`${server.url}/oauth/token`, {
+    method: 'OPTIONS',
+    headers: { Origin: 'https://evil.example', 'Access-Control-Request-Method': 'POST' },
+  })
+  expect([answer.status, answer.headers.get('access-control-allow-origin')]).toEqual([204, '*'])
+  expect(answer.headers.get('access-control-allow-credentials')).toBeNull()
+})

@@ -26,19 +26,10 @@ export function tokenStore(
       const { userCode, ...stored } = payload as Payload & { userCode?: string }
       const columns = packToken(kind, stored, expiresIn, now().getTime() / 1000)
       const known = unit.tokens.get(id)
-      unit.rows.token.set(id, {
-        ...columns,
-        id,
-        kind: tokenKinds[kind],
+      writeToken(unit, kind, id, columns, {
         // Short codes can be guessed from a plain hash, so theirs is keyed.
         userCodeHash: userCode === undefined ? (known?.userCodeHash ?? null) : hex(userCodeHash(userCode)),
         salt: kind === 'RefreshToken' ? hex(randomBytes(32)) : null,
-        predecessorId: unit.predecessors.get(id) ?? null,
-        grantGeneration: unit.generationOf('grant', columns.grantId),
-        sessionGeneration: unit.generationOf('session', columns.sessionUid),
-        userGeneration: unit.generationOf('user', columns.userId),
-        clientGeneration: unit.generationOf('client', columns.clientId),
-        apiGeneration: unit.generationOf('api', columns.resource),
       })
     },
 
@@ -126,4 +117,27 @@ export function tokenStore(
     if (!again) payload.consumed = Math.floor(row.consumedAt)
     return payload as AdapterPayload
   }
+}
+
+/** The row of a code or token, issued under what this request has seen. */
+export function writeToken(
+  unit: Unit,
+  kind: TokenKind,
+  id: string,
+  columns: ReturnType<typeof packToken>,
+  own: { userCodeHash?: string | null; salt?: string | null } = {},
+): void {
+  unit.rows.token.set(id, {
+    ...columns,
+    id,
+    kind: tokenKinds[kind],
+    userCodeHash: own.userCodeHash ?? null,
+    salt: own.salt ?? null,
+    predecessorId: unit.predecessors.get(id) ?? null,
+    grantGeneration: unit.generationOf('grant', columns.grantId),
+    sessionGeneration: unit.generationOf('session', columns.sessionUid),
+    userGeneration: unit.generationOf('user', columns.userId),
+    clientGeneration: unit.generationOf('client', columns.clientId),
+    apiGeneration: unit.generationOf('api', columns.resource),
+  })
 }
