@@ -1,13 +1,9 @@
 import { defineConfig } from 'vitest/config'
 
-const journeys = [
-  'test/flows/**/*.test.ts',
-  'test/conformance/**/*.test.ts',
-  'test/hostile/**/*.test.ts',
-  'test/examples/**/*.test.ts',
-]
-const contract = ['test/contract/**/*.test.ts']
-const processes = ['test/process/**/*.test.ts', 'test/deploy/**/*.test.ts', 'test/chaos/**/*.test.ts']
+const inFolders = (...names: string[]) => names.map((name) => `test/${name}/**/*.test.ts`)
+const journeys = inFolders('flows', 'conformance', 'hostile', 'examples', 'pages')
+const contract = inFolders('contract')
+const processes = inFolders('process', 'deploy', 'cli', 'chaos')
 
 // Every test file is in exactly one project: `rooms` has whatever the others have not. The order is from cheap to dear.
 export default defineConfig({

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { createServer, type RequestListener, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { setImmediate as afterPolling } from 'node:timers/promises'
 
 export class ListenFailed extends Error {
   override name = 'ListenFailed'
@@ -76,6 +77,9 @@ export function createListener(callback: RequestListener): Listener {
 
     async drain(timeoutMs) {
       draining = true
+      // Right after the event loop has taken in every connection that waits: one that is still queued when the port closes would
+      // be reset under a request that its sender may not repeat.
+      await afterPolling()
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
       for (const response of unanswered) lastOfItsConnection(response)
       // Node closes the idle connections once, at close(); one that was answering then would stay for its whole keep-alive time.
