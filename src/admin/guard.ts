@@ -10,6 +10,7 @@ import { verifyClientSecret } from '#src/clients/secrets.ts'
 import type { Database } from '#src/db/database.ts'
 import { type Credential, readCredential } from '#src/http/credentials.ts'
 import { HttpError } from '#src/http/http-error.ts'
+import { requestOf } from '#src/http/request-context.ts'
 
 export type AdminGuardDeps = {
   database: Database
@@ -43,7 +44,8 @@ export function createAdminGuard(deps: AdminGuardDeps): (scope: string) => Middl
     if (credential.kind === 'none') throw unidentified(deps.ownApi, undefined)
     const caller = await identify(deps, credential)
     if (!caller) {
-      recordRefusal(deps, credential)
+      // A line, not a row: strangers must not be able to fill the table.
+      requestOf(ctx).log.info({ event: 'credential.refused', kind: credential.kind })
       throw unidentified(deps.ownApi, 'invalid_token')
     }
     if (!caller.scopes.has(scope)) {
@@ -105,12 +107,6 @@ async function identifyByApiKey({ database, ownApi, now }: AdminGuardDeps, value
   const key = await findApiKey(database.prisma, value, now())
   if (key?.apiIdentifier !== ownApi) return undefined
   return { actor: { kind: 'api_key', id: key.id }, clientId: key.clientId ?? undefined, scopes: new Set(key.scopes) }
-}
-
-function recordRefusal({ audit }: AdminGuardDeps, credential: Credential): void {
-  if (credential.kind === 'basic')
-    audit({ event: 'client.authentication_failed', outcome: 'failure', detail: { at: 'api' } })
-  else audit({ event: 'token.refused', outcome: 'failure', detail: { at: 'api', credential: credential.kind } })
 }
 
 /** RFC 6750 3: no error code for a request that carried no credential. */
