@@ -395,7 +395,11 @@ describe.each(servers)('storage contract on PostgreSQL %s', (server) => {
       const [uid, cookie] = [id(), id()]
       await does(() => store('Session').upsert(cookie, session(uid, cookie), 60))
       await does(() => store('Session').destroy(cookie))
-      await does(() => store('Session').upsert(cookie, session(uid, cookie), 600))
+      await does(() => store('Session').upsert(cookie, session(uid, cookie, { exp: epoch() + 600 }), 600))
+      const { rows } = await db.database.pool.query('SELECT expires_at, ended_at FROM session WHERE uid = $1', [uid])
+      expect(rows).toHaveLength(1)
+      expect(rows[0].ended_at).not.toBeNull()
+      expect(rows[0].expires_at.getTime()).toBeLessThan(Date.now() + 300_000) // nor prolong it
       expect(await find('Session', cookie)).toBeUndefined()
       expect(await does(() => store('Session').findByUid(uid))).toBeUndefined()
     })

@@ -121,6 +121,16 @@ describe('a service', () => {
   })
 })
 
+test.each(['refresh_token', 'code', 'code_verifier', 'redirect_uri', 'client_secret'])(
+  'a control character in a form is refused by name: %s',
+  async (name) => {
+    const fields = { grant_type: 'refresh_token', refresh_token: 'x', [name]: 'a\u0000b' }
+    const answer = await j.post('/oauth/token', fields, name === 'client_secret' ? { as: null } : { as: 'shop-web' })
+    if (name === 'client_secret') expect(answer.status).toBe(400)
+    else expect([answer.status, answer.body.error_description]).toEqual([400, `${name} contains a control character`])
+  },
+)
+
 describe('client authentication', () => {
   test.each([
     [
