@@ -5,7 +5,8 @@ export function createInteractionPolicy(): interactionPolicy.DefaultPolicy {
   const { base, Check } = interactionPolicy
   const policy = base()
   policy.get('login')?.checks.add(
-    // The session outlived its person (disabled, deleted): they are asked to sign in, not shown an error.
+    // Storage hides sessions of disabled and deleted people. For one who is disabled between that read and this: ask to sign in,
+    // where the engine would stumble over the missing account.
     new Check('account_gone', 'the account of this session cannot be used', 'login_required', (ctx) =>
       ctx.oidc.session?.accountId !== undefined && ctx.oidc.account === undefined
         ? Check.REQUEST_PROMPT
