@@ -11,7 +11,7 @@ import { openidScopes } from '#src/apis/scope-names.ts'
 import type { ClientRecord } from '#src/clients/settings.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
 import type { ProviderSource } from './provider.ts'
-import { addScopes, newGrant } from './session-grants.ts'
+import { applyAnswer, newGrant } from './session-grants.ts'
 import { allowedScopes, type Snapshot } from './snapshot.ts'
 
 /** The request is over, or belongs to another browser. */
@@ -117,18 +117,16 @@ export function createInteractions(source: ProviderSource): Interactions {
           const side = required || allowed.resources[identifier]?.includes(name) ? given : left
           side.resourceScopes[identifier] = [...(side.resourceScopes[identifier] ?? []), name]
         }
-      grant.rejected = undefined // this answer replaces the earlier one
-      addScopes(grant, given)
-      if (left.scopes.length > 0) grant.rejectOIDCScope(left.scopes.join(' '))
-      for (const [resource, names] of Object.entries(left.resourceScopes))
-        grant.rejectResourceScope(resource, names.join(' '))
+      const agreed = applyAnswer(grant, given, left)
       const grantId = await grant.save()
 
       currentUnit().rows.consent.set(`${userId} ${pending.client.id}`, {
         userId,
         clientId: pending.client.id,
-        scopes: given.scopes,
-        resourceScopes: given.resourceScopes,
+        scopes: [...agreed.scopes],
+        resourceScopes: Object.fromEntries(
+          Object.entries(agreed.resourceScopes).map(([resource, names]) => [resource, [...names]]),
+        ),
       })
       return provider.interactionResult(ctx.req, ctx.res, { consent: { grantId } }, { mergeWithLastSubmission: true })
     },

@@ -62,8 +62,51 @@ async function findConsent({ prisma }: Database, userId: string, clientId: strin
     : undefined
 }
 
-export function addScopes(grant: Grant, { scopes, resourceScopes }: Agreed): void {
+function addScopes(grant: Grant, { scopes, resourceScopes }: Agreed): void {
   if (scopes.length > 0) grant.addOIDCScope(scopes.join(' '))
   for (const [resource, names] of Object.entries(resourceScopes))
     if (names.length > 0) grant.addResourceScope(resource, names.join(' '))
+}
+
+/** What a person answered to one request, laid over what they answered before: scopes the request did not name stay as they
+ *  were, given or left out. (Starting afresh would bring back what was once left out.)
+ *  @returns everything that is given now. */
+export function applyAnswer(grant: Grant, given: Agreed, left: Agreed): Agreed {
+  const before = agreedIn(grant)
+  const refused = agreedIn(grant.rejected)
+  const now = merge(before, given, left)
+  grant.openid = undefined
+  grant.resources = undefined
+  grant.rejected = undefined
+  addScopes(grant, now)
+  const stillLeft = merge(refused, left, given)
+  if (stillLeft.scopes.length > 0) grant.rejectOIDCScope(stillLeft.scopes.join(' '))
+  for (const [resource, names] of Object.entries(stillLeft.resourceScopes))
+    if (names.length > 0) grant.rejectResourceScope(resource, names.join(' '))
+  return now
+}
+
+function agreedIn(part: Pick<Grant, 'openid' | 'resources'> | undefined): Agreed {
+  const words = (text: string | undefined) => text?.split(' ').filter(Boolean) ?? []
+  return {
+    scopes: words(part?.openid?.scope),
+    resourceScopes: Object.fromEntries(
+      Object.entries(part?.resources ?? {}).map(([resource, scope]) => [resource, words(scope)]),
+    ),
+  }
+}
+
+function merge(base: Agreed, added: Agreed, removed: Agreed): Agreed {
+  const combine = (one: readonly string[] = [], more: readonly string[] = [], less: readonly string[] = []) =>
+    [...new Set([...one, ...more])].filter((name) => !less.includes(name))
+  const resources = new Set([...Object.keys(base.resourceScopes), ...Object.keys(added.resourceScopes)])
+  return {
+    scopes: combine(base.scopes, added.scopes, removed.scopes),
+    resourceScopes: Object.fromEntries(
+      [...resources].map((resource) => [
+        resource,
+        combine(base.resourceScopes[resource], added.resourceScopes[resource], removed.resourceScopes[resource]),
+      ]),
+    ),
+  }
 }

@@ -119,6 +119,36 @@ describe('consent', () => {
     expect(answer.body.scope).toBe('orders:read')
   })
 
+  test('a scope that was withdrawn does not come back with an answer to another request', async () => {
+    const person = new Person(server.url)
+    const ask = async (
+      scope: string,
+      agree?: (offered: string[]) => string[],
+      prompt: string | undefined = undefined,
+    ) => {
+      const { address, verifier } = await j.begin({ client_id: 'shop-spa', scope, prompt })
+      const page = await j.walk(person, address, agree)
+      const code = new URL(page.url).searchParams.get('code') ?? ''
+      return (await j.redeem(code, verifier, {}, { as: 'shop-spa' })).body.scope
+    }
+    expect(await ask('openid email')).toBe('openid email')
+    expect(await ask('openid email', () => [], 'consent')).toBe('openid')
+    expect(await ask('openid profile')).toBe('openid profile')
+    expect(await ask('openid email profile')).toBe('openid profile')
+  })
+
+  test('is remembered as a whole: asking for more later does not forget what was agreed before', async () => {
+    await j.tokensFor({ client_id: 'shop-spa', scope: 'openid email', prompt: 'consent' })
+    await j.tokensFor({ client_id: 'shop-spa', scope: 'openid profile', prompt: 'consent' })
+    const asked: string[] = []
+    const { address } = await j.begin({ client_id: 'shop-spa', scope: 'openid email profile' })
+    await j.walk(new Person(server.url), address, (scopes) => {
+      asked.push(...scopes)
+      return scopes
+    })
+    expect(asked).toEqual([])
+  })
+
   test('refused: the application hears access_denied with state and iss (RFC 9207)', async () => {
     const person = new Person(server.url)
     const { address } = await j.begin({ prompt: 'consent' })
