@@ -6,6 +6,7 @@ import { calculateJwkThumbprint, type JWK } from 'jose'
 import { recordAudit } from '#src/audit/audit.ts'
 import { raiseConfigurationVersion } from '#src/db/configuration-version.ts'
 import type { Database, Db } from '#src/db/database.ts'
+import { withConfigurationLock } from '#src/db/transaction.ts'
 import { SealBroken, type SecretKeys } from './secret-key.ts'
 
 export const signingAlgorithms = ['ES256', 'EdDSA', 'RS256'] as const
@@ -32,37 +33,49 @@ export class SigningKeysUnreadable extends Error {
 const sealPurpose = 'signing-key'
 const generate = promisify(generateKeyPair)
 
-/** Makes what is missing; of two processes that start at once, one makes it. */
-export async function ensureSigningKeys({ prisma }: Database, secretKeys: SecretKeys, now: Date): Promise<void> {
-  await prisma.$transaction(
-    async (tx) => {
-      await tx.$executeRaw`SELECT pg_advisory_xact_lock(hashtext('sallyport.signing-keys'))`
-      const present = await tx.signingKey.findMany({
-        where: { state: { in: ['current', 'next'] } },
-        select: { alg: true, state: true },
-      })
-      let made = false
-      for (const alg of signingAlgorithms)
-        for (const state of ['current', 'next'] as const) {
-          if (present.some((key) => key.alg === alg && key.state === state)) continue
-          await createSigningKey(tx, secretKeys, { alg, state, now })
-          made = true
-        }
-      if (made) await raiseConfigurationVersion(tx, now)
-    },
-    { timeout: 20_000, maxWait: 10_000 },
-  )
+type Place = { alg: SigningAlgorithm; state: 'current' | 'next' }
+
+/** Makes what is missing; of two processes that start at once, one stores its keys. They are made before the lock is asked for:
+ *  an RSA key takes as long as it takes, and nobody should wait behind it. */
+export async function ensureSigningKeys(database: Database, secretKeys: SecretKeys, now: Date): Promise<void> {
+  const missing = await emptyPlaces(database.prisma)
+  if (missing.length === 0) return
+  const made = await Promise.all(missing.map(async (place) => ({ ...place, key: await makeSigningKey(place.alg) })))
+  await withConfigurationLock(database, async (tx) => {
+    const empty = await emptyPlaces(tx)
+    if (empty.length === 0) return
+    await raiseConfigurationVersion(tx, now)
+    for (const { alg, state, key } of made)
+      if (empty.some((place) => place.alg === alg && place.state === state))
+        await storeSigningKey(tx, secretKeys, key, { alg, state, now })
+  })
 }
 
-async function createSigningKey(
-  db: Db,
-  secretKeys: SecretKeys,
-  { alg, state, now }: { alg: SigningAlgorithm; state: 'current' | 'next'; now: Date },
-): Promise<void> {
+async function emptyPlaces(db: Db): Promise<Place[]> {
+  const present = await db.signingKey.findMany({
+    where: { state: { in: ['current', 'next'] } },
+    select: { alg: true, state: true },
+  })
+  return signingAlgorithms
+    .flatMap((alg) => (['current', 'next'] as const).map((state) => ({ alg, state })))
+    .filter(({ alg, state }) => !present.some((key) => key.alg === alg && key.state === state))
+}
+
+type NewKey = { kid: string; publicJwk: JWK; privateJwk: JWK }
+
+async function makeSigningKey(alg: SigningAlgorithm): Promise<NewKey> {
   const privateJwk = await generateJwk(alg)
   const { kty, crv, x, y, n, e } = privateJwk
   const publicJwk = JSON.parse(JSON.stringify({ kty, crv, x, y, n, e, alg, use: 'sig' })) as JWK
-  const kid = await calculateJwkThumbprint(publicJwk) // RFC 7638
+  return { kid: await calculateJwkThumbprint(publicJwk), publicJwk, privateJwk } // RFC 7638
+}
+
+async function storeSigningKey(
+  db: Db,
+  secretKeys: SecretKeys,
+  { kid, publicJwk, privateJwk }: NewKey,
+  { alg, state, now }: Place & { now: Date },
+): Promise<void> {
   await db.signingKey.create({
     data: {
       kid,
