@@ -103,9 +103,9 @@ test('of a person', async () => {
     const wide = { scope: every.join(' '), ...(resource === undefined ? {} : { resource }) }
     check((await j.refresh(redeemed.body.refresh_token, wide, { as: client })).body)
   })
-  await fc.assert(run, { numRuns: 150, endOnFailure: true })
+  await fc.assert(run, { numRuns: 300, endOnFailure: true })
   expect(issued).toBeGreaterThan(30)
-}, 60_000)
+}, 120_000)
 
 test('of a service', async () => {
   const ask = fc.record({
