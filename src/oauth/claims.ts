@@ -2,8 +2,9 @@
 // account gets undefined, so no code, token or userinfo answer survives them.
 import type { Account, AccountClaims, KoaContextWithOIDC } from 'oidc-provider'
 import type { Database } from '#src/db/database.ts'
+import { type PersonRow, readPerson } from '#src/tokens/statements.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
-import { findUser, type UserRecord } from '#src/users/users.ts'
+import { isUserId } from '#src/users/users.ts'
 
 /** Scope -> claims, for the engine's configuration. `address` and `phone` are not held, so not offered. */
 export const claimsOfScopes = {
@@ -15,24 +16,24 @@ export const claimsOfScopes = {
 export function createFindAccount(database: Database) {
   return async (_ctx: KoaContextWithOIDC, sub: string): Promise<Account | undefined> => {
     const unit = currentUnit()
-    const user = await unit.remember(`user ${sub}`, () => findUser(database.prisma, sub))
-    if (!user || user.disabledAt) return undefined
+    const user = isUserId(sub) ? await unit.remember(`person ${sub}`, () => readPerson(database.pool, sub)) : undefined
+    if (!user || user.disabled) return undefined
     unit.noteGeneration('user', user.id, user.generation)
     return { accountId: user.id, claims: () => claimsOf(user) }
   }
 }
 
-function claimsOf(user: UserRecord): AccountClaims {
+function claimsOf(user: PersonRow): AccountClaims {
   const claims: Record<string, string | number | boolean | null> = {
     email: user.email,
-    email_verified: user.emailVerifiedAt !== null,
+    email_verified: user.emailVerified,
     name: user.name,
     given_name: user.givenName,
     family_name: user.familyName,
     picture: user.picture,
     locale: user.locale,
     zoneinfo: user.zoneinfo,
-    updated_at: Math.floor(user.updatedAt.getTime() / 1000),
+    updated_at: Math.floor(user.updatedAt),
   }
   const known = Object.entries(claims).filter(
     (entry): entry is [string, string | number | boolean] => entry[1] !== null,

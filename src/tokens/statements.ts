@@ -5,6 +5,7 @@
 // many requests at once: every row carries `u`, the number of the request it belongs to, and a request that loses its
 // condition (a code somebody else used first) takes only its own rows with it.
 import type pg from 'pg'
+import { batchedRead } from './batched-reads.ts'
 
 /** Times cross the border as epoch seconds (exact to a millisecond), binary values as `\x…` text. */
 export type TokenWrite = {
@@ -36,6 +37,10 @@ export type ConsumeWrite = {
   successorId: string | null
   /** Seconds within which the same successor is answered again (docs/decisions/006). 0: none. */
   leeway: number
+  /** Who uses it. Kept at the first use, so that a repeat is recorded with both addresses. */
+  address: string | null
+  userAgent: string | null
+  requestId: string | null
 }
 export type GrantWrite = {
   id: string
@@ -48,6 +53,8 @@ export type GrantWrite = {
   rejectedResourceScopes: Record<string, string[]>
   expiresAt: number | null
   payload: object
+  /** Where it was given; kept from the first write. */
+  originId?: string | null
 }
 export type GrantEnd = { id: string; ends: boolean }
 export type SessionWrite = {
@@ -62,6 +69,8 @@ export type SessionWrite = {
   userGeneration: number | null
   expiresAt: number | null
   payload: object
+  /** Where it began; kept from the first write. */
+  originId?: string | null
 }
 export type InteractionWrite = {
   id: string
@@ -81,6 +90,8 @@ export type ConsentWrite = {
   scopes: string[]
   resourceScopes: Record<string, string[]>
 }
+/** An address and a browser, stored once however many sessions come from there. */
+export type OriginWrite = { id: string; address: string | null; userAgent: string | null }
 export type AuditWrite = Record<string, unknown>
 
 /** What one request writes. Only the arms that have rows are sent. */
@@ -96,6 +107,7 @@ export type Writes = {
   interaction?: InteractionWrite[]
   interactionEnd?: InteractionEnd[]
   consent?: ConsentWrite[]
+  origin?: OriginWrite[]
   audit?: AuditWrite[]
 }
 
@@ -111,13 +123,14 @@ const arms: Record<keyof Writes, { columns: string; judge?: string; write?: stri
   // Locks first, in the order of ids, the predecessor too: two commits that meet always meet in the same order.
   // The row is judged after its lock was obtained, so what a concurrent commit did is seen.
   consume: {
-    columns: '"id" bytea, "predecessorId" bytea, "successorId" bytea, "leeway" int',
+    columns:
+      '"id" bytea, "predecessorId" bytea, "successorId" bytea, "leeway" int, "address" text, "userAgent" text, "requestId" text',
     judge: `
   held AS MATERIALIZED (
-    SELECT t.id, t.consumed_at, t.revoked_at, t.successor_id, t.salt, t.repeats FROM token t
+    SELECT t.id, t.consumed_at, t.revoked_at, t.successor_id, t.salt, t.repeats, t.client_id, t.grant_id, t.consumed_address FROM token t
     WHERE t.id IN (SELECT "id" FROM consume UNION SELECT "predecessorId" FROM consume) ORDER BY t.id FOR UPDATE),
   judged AS MATERIALIZED (
-    SELECT c.u, c."id", c."successorId", c."predecessorId", CASE
+    SELECT c.*, h.client_id, h.grant_id, h.consumed_address, CASE
       WHEN h.id IS NULL OR h.revoked_at IS NOT NULL THEN 'gone'
       WHEN h.consumed_at IS NULL THEN 'first'
       WHEN c."successorId" IS NULL OR c."leeway" = 0 OR h.salt IS NULL OR h.successor_id IS DISTINCT FROM c."successorId"
@@ -128,8 +141,14 @@ const arms: Record<keyof Writes, { columns: string; judge?: string; write?: stri
     write: `
   consumed AS (
     UPDATE token t SET consumed_at = COALESCE(t.consumed_at, clock_timestamp()), successor_id = j."successorId",
+      consumed_address = CASE j.verdict WHEN 'first' THEN j."address" ELSE t.consumed_address END,
       repeats = t.repeats + CASE j.verdict WHEN 'repeat' THEN 1 ELSE 0 END
     FROM judged j WHERE t.id = j."id" AND j.u NOT IN (SELECT u FROM lost)),
+  repeated AS (
+    INSERT INTO audit_event (event, outcome, target_kind, target_id, client_id, address, user_agent, request_id, detail)
+    SELECT 'refresh.repeated', 'success', 'grant', j.grant_id, j.client_id, j."address", j."userAgent", j."requestId",
+      jsonb_build_object('firstAddress', j.consumed_address)
+    FROM judged j WHERE j.verdict = 'repeat' AND j.u NOT IN (SELECT u FROM lost)),
   forgotten AS (
     UPDATE token t SET salt = NULL FROM judged j
     WHERE t.id = j."predecessorId" AND j.verdict = 'first' AND j.u NOT IN (SELECT u FROM lost))`,
@@ -142,7 +161,8 @@ const arms: Record<keyof Writes, { columns: string; judge?: string; write?: stri
     INSERT INTO replay (id, expires_at, payload) SELECT "id", to_timestamp("expiresAt"), "payload"::json FROM replay_in ORDER BY "id"
     ON CONFLICT (id) DO NOTHING RETURNING id)`,
   },
-  // A successor (it has a predecessor) is written once; a repeat finds it there and changes nothing, its expiry least of all.
+  // What was issued for something else (it has a predecessor) is written once; a repeat finds the successor there and changes
+  // nothing, its expiry least of all.
   token: {
     columns:
       '"id" bytea, "kind" smallint, "clientId" text, "userId" uuid, "grantId" text, "sessionUid" text, "resource" text, "scope" text, "userCodeHash" bytea, "issuedAt" double precision, "expiresAt" double precision, "salt" bytea, "predecessorId" bytea, "grantGeneration" int, "sessionGeneration" int, "userGeneration" int, "clientGeneration" int, "apiGeneration" int, "payload" text',
@@ -172,12 +192,12 @@ const arms: Record<keyof Writes, { columns: string; judge?: string; write?: stri
   },
   grant: {
     columns:
-      '"id" text, "userId" uuid, "clientId" text, "sessionUid" text, "scopes" text[], "rejectedScopes" text[], "resourceScopes" jsonb, "rejectedResourceScopes" jsonb, "expiresAt" double precision, "payload" text',
+      '"id" text, "userId" uuid, "clientId" text, "sessionUid" text, "scopes" text[], "rejectedScopes" text[], "resourceScopes" jsonb, "rejectedResourceScopes" jsonb, "expiresAt" double precision, "payload" text, "originId" bytea',
     write: `
   grant_out AS (
-    INSERT INTO oauth_grant (id, user_id, client_id, session_uid, scopes, rejected_scopes, resource_scopes, rejected_resource_scopes, expires_at, payload)
+    INSERT INTO oauth_grant (id, user_id, client_id, session_uid, scopes, rejected_scopes, resource_scopes, rejected_resource_scopes, expires_at, payload, origin_id)
     SELECT i."id", i."userId", i."clientId", i."sessionUid", i."scopes", i."rejectedScopes", i."resourceScopes", i."rejectedResourceScopes",
-      to_timestamp(i."expiresAt"), i."payload"::json
+      to_timestamp(i."expiresAt"), i."payload"::json, i."originId"
     FROM grant_in i WHERE i.u NOT IN (SELECT u FROM lost) ORDER BY i."id"
     ON CONFLICT (id) DO UPDATE SET scopes = EXCLUDED.scopes, rejected_scopes = EXCLUDED.rejected_scopes, resource_scopes = EXCLUDED.resource_scopes,
       rejected_resource_scopes = EXCLUDED.rejected_resource_scopes, expires_at = EXCLUDED.expires_at, payload = EXCLUDED.payload)`,
@@ -191,12 +211,12 @@ const arms: Record<keyof Writes, { columns: string; judge?: string; write?: stri
   },
   session: {
     columns:
-      '"uid" text, "cookieHash" bytea, "userId" uuid, "loginAt" double precision, "acr" text, "amr" text[], "clients" jsonb, "userGeneration" int, "expiresAt" double precision, "payload" text',
+      '"uid" text, "cookieHash" bytea, "userId" uuid, "loginAt" double precision, "acr" text, "amr" text[], "clients" jsonb, "userGeneration" int, "expiresAt" double precision, "payload" text, "originId" bytea',
     write: `
   session_out AS (
-    INSERT INTO session AS s (uid, cookie_hash, user_id, login_at, acr, amr, clients, user_generation, expires_at, payload)
+    INSERT INTO session AS s (uid, cookie_hash, user_id, login_at, acr, amr, clients, user_generation, expires_at, payload, origin_id)
     SELECT i."uid", i."cookieHash", i."userId", to_timestamp(i."loginAt"), i."acr", i."amr", jsonb_strip_nulls(i."clients"),
-      COALESCE(i."userGeneration", (SELECT generation FROM users WHERE id = i."userId"), 0), to_timestamp(i."expiresAt"), i."payload"::json
+      COALESCE(i."userGeneration", (SELECT generation FROM users WHERE id = i."userId"), 0), to_timestamp(i."expiresAt"), i."payload"::json, i."originId"
     FROM session_in i WHERE i.u NOT IN (SELECT u FROM lost) ORDER BY i."uid"
     ON CONFLICT (uid) DO UPDATE SET cookie_hash = EXCLUDED.cookie_hash, user_id = EXCLUDED.user_id, login_at = EXCLUDED.login_at, acr = EXCLUDED.acr,
       amr = EXCLUDED.amr, clients = jsonb_strip_nulls(s.clients || (SELECT x."clients" FROM session_in x WHERE x."uid" = EXCLUDED.uid LIMIT 1)),
@@ -238,6 +258,13 @@ const arms: Record<keyof Writes, { columns: string; judge?: string; write?: stri
     SELECT i."userId", i."clientId", i."scopes", i."resourceScopes" FROM consent_in i WHERE i.u NOT IN (SELECT u FROM lost)
     ON CONFLICT (user_id, client_id) DO UPDATE SET scopes = EXCLUDED.scopes, resource_scopes = EXCLUDED.resource_scopes, updated_at = now())`,
   },
+  origin: {
+    columns: '"id" bytea, "address" text, "userAgent" text',
+    write: `
+  origin_out AS (
+    INSERT INTO origin (id, address, user_agent) SELECT DISTINCT ON (i."id") i."id", i."address", i."userAgent"
+    FROM origin_in i WHERE i.u NOT IN (SELECT u FROM lost) ORDER BY i."id" ON CONFLICT (id) DO NOTHING)`,
+  },
   audit: {
     columns:
       '"event" text, "outcome" text, "actorKind" text, "actorId" text, "targetKind" text, "targetId" text, "clientId" text, "address" text, "userAgent" text, "requestId" text, "detail" jsonb',
@@ -261,6 +288,7 @@ const inputs: Record<keyof Writes, string> = {
   interaction: 'interaction_in',
   interactionEnd: 'interaction_end_in',
   consent: 'consent_in',
+  origin: 'origin_in',
   audit: 'audit_in',
 }
 const order = Object.keys(arms) as (keyof Writes)[]
@@ -344,60 +372,13 @@ export type TokenRow = {
   payload: Record<string, unknown>
   /** Nothing it was issued under has been revoked since. */
   live: boolean
-}
-
-const epoch = (column: string) => `extract(epoch FROM ${column})::double precision`
-
-// A parent that is gone (deleted, swept) ends what was issued under it, sessions aside: they may be swept before what outlives them,
-// since a token that is bound to one is checked against it by the engine and the others outlive it.
-const tokenColumns = `
-  t.id, t.kind, t.client_id AS "clientId", t.user_id AS "userId", t.grant_id AS "grantId", t.session_uid AS "sessionUid", t.resource, t.scope,
-  ${epoch('t.issued_at')} AS "issuedAt", ${epoch('t.expires_at')} AS "expiresAt", ${epoch('t.consumed_at')} AS "consumedAt",
-  (t.consumed_at IS NOT NULL AND t.salt IS NOT NULL AND t.successor_id IS NOT NULL
-    AND t.consumed_at > clock_timestamp() - make_interval(secs => COALESCE(c.refresh_leeway_seconds, 0))) AS "inLeeway", t.repeats,
-  COALESCE(c.refresh_leeway_seconds, 0) AS leeway, t.salt, t.predecessor_id AS "predecessorId", t.successor_id AS "successorId", t.grant_generation AS "grantGeneration", t.session_generation AS "sessionGeneration",
-  t.user_generation AS "userGeneration", t.client_generation AS "clientGeneration", t.api_generation AS "apiGeneration", t.payload,
-  (t.revoked_at IS NULL
-    AND (t.grant_id IS NULL OR (g.revoked_at IS NULL AND g.generation = t.grant_generation))
-    AND (t.user_id IS NULL OR (u.disabled_at IS NULL AND u.generation = t.user_generation))
-    AND (t.client_id IS NULL OR (c.disabled_at IS NULL AND c.generation = t.client_generation))
-    AND (s.uid IS NULL OR s.generation = t.session_generation)
-    AND (t.resource IS NULL OR a.generation = t.api_generation)) IS TRUE AS live
-  FROM token t LEFT JOIN oauth_grant g ON g.id = t.grant_id LEFT JOIN users u ON u.id = t.user_id LEFT JOIN client c ON c.id = t.client_id
-    LEFT JOIN session s ON s.uid = t.session_uid LEFT JOIN api a ON a.identifier = t.resource`
-
-export async function readToken(pool: pg.Pool, id: Buffer): Promise<TokenRow | undefined> {
-  const { rows } = await pool.query<TokenRow>({
-    name: 'token_by_id',
-    text: `SELECT ${tokenColumns} WHERE t.id = $1`,
-    values: [id],
-  })
-  return rows[0]
-}
-
-/** The newest: user codes are short, and an old one may come up again (RFC 8628 6.1). */
-export async function readTokenByUserCode(pool: pg.Pool, userCodeHash: Buffer): Promise<TokenRow | undefined> {
-  const { rows } = await pool.query<TokenRow>({
-    name: 'token_by_user_code',
-    text: `SELECT ${tokenColumns} WHERE t.user_code_hash = $1 ORDER BY t.issued_at DESC LIMIT 1`,
-    values: [userCodeHash],
-  })
-  return rows[0]
+  /** What a request that holds the token asks for next, read along with it. Null: there is none, or it is over. */
+  grant: GrantRow | null
+  session: SessionRow | null
+  person: PersonRow | null
 }
 
 export type GrantRow = GrantWrite & { generation: number; createdAt: number }
-
-export async function readGrant(pool: pg.Pool, id: string): Promise<GrantRow | 'revoked' | undefined> {
-  const { rows } = await pool.query<GrantRow & { revoked: boolean }>({
-    name: 'grant_by_id',
-    text: `SELECT id, user_id AS "userId", client_id AS "clientId", session_uid AS "sessionUid", scopes, rejected_scopes AS "rejectedScopes",
-      resource_scopes AS "resourceScopes", rejected_resource_scopes AS "rejectedResourceScopes", ${epoch('expires_at')} AS "expiresAt",
-      ${epoch('created_at')} AS "createdAt", generation, revoked_at IS NOT NULL AS revoked, payload FROM oauth_grant WHERE id = $1`,
-    values: [id],
-  })
-  const row = rows[0]
-  return row?.revoked ? 'revoked' : row
-}
 
 export type SessionRow = {
   uid: string
@@ -414,51 +395,167 @@ export type SessionRow = {
   payload: Record<string, unknown>
 }
 
+/** A person as tokens and claims need them. */
+export type PersonRow = {
+  id: string
+  generation: number
+  disabled: boolean
+  email: string
+  emailVerified: boolean
+  name: string | null
+  givenName: string | null
+  familyName: string | null
+  picture: string | null
+  locale: string | null
+  zoneinfo: string | null
+  updatedAt: number
+}
+
+const epoch = (column: string) => `extract(epoch FROM ${column})::double precision`
+const notBefore = `COALESCE((SELECT not_before FROM token_epoch), '-infinity')`
+
+const grantJson = `json_build_object('id', g.id, 'userId', g.user_id, 'clientId', g.client_id, 'sessionUid', g.session_uid, 'scopes', g.scopes,
+    'rejectedScopes', g.rejected_scopes, 'resourceScopes', g.resource_scopes, 'rejectedResourceScopes', g.rejected_resource_scopes,
+    'expiresAt', ${epoch('g.expires_at')}, 'createdAt', ${epoch('g.created_at')}, 'generation', g.generation, 'payload', g.payload)`
+const sessionJson = `json_build_object('uid', s.uid, 'cookieHash', encode(s.cookie_hash, 'hex'), 'userId', s.user_id, 'loginAt', ${epoch('s.login_at')},
+    'acr', s.acr, 'amr', s.amr, 'clients', s.clients, 'generation', s.generation, 'userGeneration', s.user_generation,
+    'createdAt', ${epoch('s.created_at')}, 'expiresAt', ${epoch('s.expires_at')}, 'payload', s.payload)`
+const personJson = `json_build_object('id', u.id, 'generation', u.generation, 'disabled', u.disabled_at IS NOT NULL, 'email', u.email,
+    'emailVerified', u.email_verified_at IS NOT NULL, 'name', u.name, 'givenName', u.given_name, 'familyName', u.family_name,
+    'picture', u.picture, 'locale', u.locale, 'zoneinfo', u.zoneinfo, 'updatedAt', ${epoch('u.updated_at')})`
+
 // A session dies with the person's generation: a password change or a disabled account ends it at once.
-const sessionColumns = `
-  SELECT s.uid, s.cookie_hash AS "cookieHash", s.user_id AS "userId", ${epoch('s.login_at')} AS "loginAt", s.acr, s.amr, s.clients, s.generation,
-    s.user_generation AS "userGeneration", ${epoch('s.created_at')} AS "createdAt", ${epoch('s.expires_at')} AS "expiresAt", s.payload
-  FROM session s LEFT JOIN users u ON u.id = s.user_id
-  WHERE s.ended_at IS NULL AND (s.user_id IS NULL OR (u.disabled_at IS NULL AND u.generation = s.user_generation))`
+const sessionIsOpen = `s.ended_at IS NULL AND COALESCE(s.login_at, s.created_at) >= ${notBefore}
+    AND (s.user_id IS NULL OR (u.disabled_at IS NULL AND u.generation = s.user_generation))`
 
-export async function readSession(pool: pg.Pool, cookieHash: Buffer): Promise<SessionRow | undefined> {
-  const { rows } = await pool.query<SessionRow>({
-    name: 'session_by_cookie',
-    text: `${sessionColumns} AND s.cookie_hash = $1`,
-    values: [cookieHash],
-  })
-  return rows[0]
+// A parent that is gone (deleted, swept) ends what was issued under it, sessions aside: they may be swept before what outlives them,
+// since a token that is bound to one is checked against it by the engine and the others outlive it.
+const tokenColumns = `
+  t.id, t.kind, t.client_id AS "clientId", t.user_id AS "userId", t.grant_id AS "grantId", t.session_uid AS "sessionUid", t.resource, t.scope,
+  ${epoch('t.issued_at')} AS "issuedAt", ${epoch('t.expires_at')} AS "expiresAt", ${epoch('t.consumed_at')} AS "consumedAt",
+  (t.consumed_at IS NOT NULL AND t.salt IS NOT NULL AND t.successor_id IS NOT NULL
+    AND t.consumed_at > clock_timestamp() - make_interval(secs => COALESCE(c.refresh_leeway_seconds, 0))) AS "inLeeway", t.repeats,
+  COALESCE(c.refresh_leeway_seconds, 0) AS leeway, t.salt, t.predecessor_id AS "predecessorId", t.successor_id AS "successorId", t.grant_generation AS "grantGeneration", t.session_generation AS "sessionGeneration",
+  t.user_generation AS "userGeneration", t.client_generation AS "clientGeneration", t.api_generation AS "apiGeneration", t.payload,
+  (t.revoked_at IS NULL AND t.issued_at >= ${notBefore}
+    AND (t.grant_id IS NULL OR (g.revoked_at IS NULL AND g.generation = t.grant_generation))
+    AND (t.user_id IS NULL OR (u.disabled_at IS NULL AND u.generation = t.user_generation))
+    AND (t.client_id IS NULL OR (c.disabled_at IS NULL AND c.generation = t.client_generation))
+    AND (s.uid IS NULL OR s.generation = t.session_generation)
+    AND (t.resource IS NULL OR a.generation = t.api_generation)) IS TRUE AS live,
+  CASE WHEN g.revoked_at IS NULL AND g.id IS NOT NULL THEN ${grantJson} END AS grant,
+  CASE WHEN s.uid IS NOT NULL AND s.user_id IS NOT DISTINCT FROM t.user_id AND ${sessionIsOpen} THEN ${sessionJson} END AS session,
+  CASE WHEN u.id IS NOT NULL THEN ${personJson} END AS person
+  FROM token t LEFT JOIN oauth_grant g ON g.id = t.grant_id LEFT JOIN users u ON u.id = t.user_id LEFT JOIN client c ON c.id = t.client_id
+    LEFT JOIN session s ON s.uid = t.session_uid LEFT JOIN api a ON a.identifier = t.resource`
+
+const hexOf = (id: Buffer) => id.toString('hex')
+const withBuffers = (row: TokenRow): TokenRow => (row.session ? { ...row, session: decodeSession(row.session) } : row)
+
+/** Inside JSON binary values are hexadecimal text. */
+function decodeSession(session: SessionRow): SessionRow {
+  return { ...session, cookieHash: Buffer.from(String(session.cookieHash), 'hex') }
 }
 
-export async function readSessionByUid(pool: pg.Pool, uid: string): Promise<SessionRow | undefined> {
-  const { rows } = await pool.query<SessionRow>({
-    name: 'session_by_uid',
-    text: `${sessionColumns} AND s.uid = $1`,
-    values: [uid],
-  })
-  return rows[0]
+const tokensById = batchedRead<TokenRow>(
+  { name: 'tokens_by_id', text: `SELECT ${tokenColumns} WHERE t.id = ANY($1::bytea[])` },
+  (row) => hexOf(row.id),
+)
+
+export async function readToken(pool: pg.Pool, id: Buffer): Promise<TokenRow | undefined> {
+  const row = await tokensById(pool, hexOf(id), id)
+  return row && withBuffers(row)
 }
 
-export async function readInteraction(
-  pool: pg.Pool,
-  id: Buffer,
-): Promise<{ expiresAt: number | null; createdAt: number; payload: Record<string, unknown> } | undefined> {
-  const { rows } = await pool.query({
-    name: 'interaction_by_id',
-    text: `SELECT payload, ${epoch('created_at')} AS "createdAt", ${epoch('expires_at')} AS "expiresAt" FROM interaction WHERE id = $1 AND ended_at IS NULL`,
-    values: [id],
+/** The newest: user codes are short, and an old one may come up again (RFC 8628 6.1). */
+export async function readTokenByUserCode(pool: pg.Pool, userCodeHash: Buffer): Promise<TokenRow | undefined> {
+  const { rows } = await pool.query<TokenRow>({
+    name: 'token_by_user_code',
+    text: `SELECT ${tokenColumns} WHERE t.user_code_hash = $1 ORDER BY t.issued_at DESC LIMIT 1`,
+    values: [userCodeHash],
   })
-  return rows[0]
+  return rows[0] && withBuffers(rows[0])
 }
 
-export async function readReplay(
-  pool: pg.Pool,
-  id: Buffer,
-): Promise<{ expiresAt: number | null; payload: Record<string, unknown> } | undefined> {
-  const { rows } = await pool.query({
-    name: 'replay_by_id',
-    text: `SELECT payload, ${epoch('expires_at')} AS "expiresAt" FROM replay WHERE id = $1`,
-    values: [id],
-  })
-  return rows[0]
+const grantsById = batchedRead<{ id: string; revoked: boolean; grant: GrantRow }>(
+  {
+    name: 'grants_by_id',
+    text: `SELECT g.id, g.revoked_at IS NOT NULL AS revoked, ${grantJson} AS grant FROM oauth_grant g WHERE g.id = ANY($1::text[])`,
+  },
+  (row) => row.id,
+)
+
+export async function readGrant(pool: pg.Pool, id: string): Promise<GrantRow | 'revoked' | undefined> {
+  const row = await grantsById(pool, id, id)
+  return row?.revoked ? 'revoked' : row?.grant
+}
+
+export type SessionAndPerson = { session: SessionRow; person: PersonRow | null }
+
+const sessionAndPerson = `SELECT s.uid, encode(s.cookie_hash, 'hex') AS cookie, ${sessionJson} AS session, CASE WHEN u.id IS NOT NULL THEN ${personJson} END AS person
+  FROM session s LEFT JOIN users u ON u.id = s.user_id WHERE ${sessionIsOpen}`
+
+type SessionAndPersonRow = SessionAndPerson & { uid: string; cookie: string }
+const sessionsByCookie = batchedRead<SessionAndPersonRow>(
+  { name: 'sessions_by_cookie', text: `${sessionAndPerson} AND s.cookie_hash = ANY($1::bytea[])` },
+  (row) => row.cookie,
+)
+const sessionsByUid = batchedRead<SessionAndPersonRow>(
+  { name: 'sessions_by_uid', text: `${sessionAndPerson} AND s.uid = ANY($1::text[])` },
+  (row) => row.uid,
+)
+
+export async function readSession(pool: pg.Pool, cookieHash: Buffer): Promise<SessionAndPerson | undefined> {
+  const row = await sessionsByCookie(pool, hexOf(cookieHash), cookieHash)
+  return row && { session: decodeSession(row.session), person: row.person }
+}
+
+export async function readSessionByUid(pool: pg.Pool, uid: string): Promise<SessionAndPerson | undefined> {
+  const row = await sessionsByUid(pool, uid, uid)
+  return row && { session: decodeSession(row.session), person: row.person }
+}
+
+const peopleById = batchedRead<{ id: string; person: PersonRow }>(
+  {
+    name: 'people_by_id',
+    text: `SELECT u.id, ${personJson} AS person FROM users u WHERE u.id = ANY($1::uuid[])`,
+  },
+  (row) => row.id,
+)
+
+/** @param id a UUID. */
+export async function readPerson(pool: pg.Pool, id: string): Promise<PersonRow | undefined> {
+  return (await peopleById(pool, id.toLowerCase(), id))?.person
+}
+
+export type InteractionRow = {
+  id: Buffer
+  expiresAt: number | null
+  createdAt: number
+  payload: Record<string, unknown>
+}
+const interactionsById = batchedRead<InteractionRow>(
+  {
+    name: 'interactions_by_id',
+    text: `SELECT id, payload, ${epoch('created_at')} AS "createdAt", ${epoch('expires_at')} AS "expiresAt" FROM interaction
+      WHERE id = ANY($1::bytea[]) AND ended_at IS NULL`,
+  },
+  (row) => hexOf(row.id),
+)
+
+export function readInteraction(pool: pg.Pool, id: Buffer): Promise<InteractionRow | undefined> {
+  return interactionsById(pool, hexOf(id), id)
+}
+
+export type ReplayRow = { id: Buffer; expiresAt: number | null; payload: Record<string, unknown> }
+const replaysById = batchedRead<ReplayRow>(
+  {
+    name: 'replays_by_id',
+    text: `SELECT id, payload, ${epoch('expires_at')} AS "expiresAt" FROM replay WHERE id = ANY($1::bytea[])`,
+  },
+  (row) => hexOf(row.id),
+)
+
+export function readReplay(pool: pg.Pool, id: Buffer): Promise<ReplayRow | undefined> {
+  return replaysById(pool, hexOf(id), id)
 }

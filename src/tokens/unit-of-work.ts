@@ -4,15 +4,18 @@
 //
 // Order of events: runUnit -> reads and writes -> commitUnit(keep) -> what follows the commit (log lines) -> the response.
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { createHash } from 'node:crypto'
 import type { AuditEntry, AuditOrigin } from '#src/audit/audit.ts'
 import { auditRow } from '#src/audit/audit.ts'
 import type { Database } from '#src/db/database.ts'
+import { groupCommitOf } from './group-commit.ts'
 import type {
   ConsentWrite,
   ConsumeWrite,
   GrantEnd,
   GrantWrite,
   InteractionWrite,
+  OriginWrite,
   ReplayWrite,
   SessionRow,
   SessionWrite,
@@ -21,7 +24,6 @@ import type {
   Verdict,
   Writes,
 } from './statements.ts'
-import { commit } from './statements.ts'
 
 /** What survives of a request: everything; only what a refusal must keep (docs/decisions/008); only its record. */
 export type Keep = 'all' | 'refusal' | 'audit'
@@ -49,6 +51,7 @@ export function createUnit(database: Database, origin: AuditOrigin) {
     interaction: new Map<string, InteractionWrite>(),
     interactionEnd: new Set<string>(),
     consent: new Map<string, ConsentWrite>(),
+    origin: new Map<string, OriginWrite>(),
   }
 
   return {
@@ -79,6 +82,19 @@ export function createUnit(database: Database, origin: AuditOrigin) {
       return found
     },
 
+    /** What came along with another read, for whoever asks for it by this key. */
+    know(key: string, value: unknown): void {
+      if (!reads.has(key)) reads.set(key, Promise.resolve(value))
+    },
+
+    /** @returns the id of where this request comes from, which is written with it. */
+    noteOrigin(): string {
+      const { address = null, userAgent = null } = origin
+      const id = originId(address, userAgent)
+      rows.origin.set(id, { id, address, userAgent: userAgent?.slice(0, 256) ?? null })
+      return id
+    },
+
     noteGeneration(kind: Ancestor, id: string, generation: number): void {
       const key = `${kind} ${id}`
       if (!generations.has(key)) generations.set(key, generation)
@@ -99,7 +115,8 @@ export function createUnit(database: Database, origin: AuditOrigin) {
 
     /** @returns the verdict that cost the request its writes, or undefined. @throws the database's error. */
     async commit(keep: Keep): Promise<Verdict | undefined> {
-      const [verdict] = await commit(database.pool, [collect(keep)])
+      const writes = collect(keep)
+      const verdict = isEmpty(writes) ? undefined : await groupCommitOf(database.pool)(writes)
       if (verdict === undefined && keep === 'all') for (const run of afterCommit) run()
       return verdict
     },
@@ -128,8 +145,21 @@ export function createUnit(database: Database, origin: AuditOrigin) {
       session: [...rows.session.values()],
       interaction: [...rows.interaction.values()],
       consent: [...rows.consent.values()],
+      origin: [...rows.origin.values()],
     }
   }
+}
+
+function isEmpty(writes: Writes): boolean {
+  return Object.values(writes).every((rows) => rows.length === 0)
+}
+
+/** The same for the same pair on every process; cut to what keeps accidents out. */
+function originId(address: string | null, userAgent: string | null): string {
+  const digest = createHash('sha256')
+    .update(JSON.stringify([address, userAgent]))
+    .digest()
+  return `\\x${digest.toString('hex', 0, 16)}`
 }
 
 const storage = new AsyncLocalStorage<Unit>()

@@ -56,6 +56,11 @@ export class EmailTaken extends Refusal {
 const include = { roles: { orderBy: { roleName: 'asc' } } } as const
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
+/** What a `sub` must look like to be one of ours; anything else would only trouble the database. */
+export function isUserId(sub: string): boolean {
+  return uuid.test(sub)
+}
+
 /** @param id a UUID: the `sub` of tokens. @returns null for an unknown one. A disabled person is found: look at `disabledAt`. */
 export async function findUser(db: Db, id: string): Promise<UserRecord | null> {
   return uuid.test(id) ? db.user.findUnique({ where: { id }, include }) : null

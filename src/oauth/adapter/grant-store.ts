@@ -44,6 +44,7 @@ export function grantStore({ now }: AdapterDeps): Adapter {
         resourceScopes: mapValues(resources, words),
         rejectedResourceScopes: mapValues(rejected?.resources, words),
         expiresAt: exp ?? (expiresIn === undefined ? null : now().getTime() / 1000 + expiresIn),
+        originId: unit.grantSessions.has(id) ? unit.noteOrigin() : null,
         payload: {
           ...rest,
           ...(openid?.claims && { claims: openid.claims }),

@@ -3,7 +3,7 @@
 
 import { isDeepStrictEqual } from 'node:util'
 import type { Adapter, AdapterPayload } from 'oidc-provider'
-import type { SessionRow, SessionWrite } from '#src/tokens/statements.ts'
+import type { SessionAndPerson, SessionRow, SessionWrite } from '#src/tokens/statements.ts'
 import { readSession, readSessionByUid } from '#src/tokens/statements.ts'
 import type { Unit } from '#src/tokens/unit-of-work.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
@@ -54,6 +54,7 @@ export function sessionStore({ secretKeys, now }: AdapterDeps): Adapter {
         clients: changedEntries(known?.clients ?? {}, authorizations ?? {}),
         userGeneration: unit.generationOf('user', accountId ?? null),
         expiresAt: exp ?? (expiresIn === undefined ? null : now().getTime() / 1000 + expiresIn),
+        originId: known ? null : unit.noteOrigin(),
         // The one-time token of the logout page lives in `state`: readable in a dump it would be usable.
         payload: {
           ...rest,
@@ -69,21 +70,22 @@ export function sessionStore({ secretKeys, now }: AdapterDeps): Adapter {
       if (unit.rows.sessionEnd.has(key)) return undefined
       for (const written of unit.rows.session.values())
         if (written.cookieHash === key) return unpack(unit, value, written)
-      const row = await unit.remember(`session ${key}`, () => readSession(unit.database.pool, cookieHash))
-      return row && unpack(unit, value, note(unit, row))
+      const found = await unit.remember(`session ${key}`, () => readSession(unit.database.pool, cookieHash))
+      return found && unpack(unit, value, note(unit, found))
     },
 
     async findByUid(uid) {
       const unit = currentUnit()
       const written = unit.rows.session.get(uid)
-      const row =
-        written ?? (await unit.remember(`session uid ${uid}`, () => readSessionByUid(unit.database.pool, uid)))
-      if (!row) return undefined
-      const cookieHash =
-        typeof row.cookieHash === 'string' ? Buffer.from(row.cookieHash.slice(2), 'hex') : row.cookieHash
-      if (unit.rows.sessionEnd.has(hex(cookieHash))) return undefined
-      if ('generation' in row) note(unit, row)
-      return unpack(unit, handleFor(unit, cookieHash), row)
+      if (written) {
+        const cookieHash = Buffer.from(written.cookieHash.slice(2), 'hex')
+        return unit.rows.sessionEnd.has(written.cookieHash)
+          ? undefined
+          : unpack(unit, handleFor(unit, cookieHash), written)
+      }
+      const found = await unit.remember(`session uid ${uid}`, () => readSessionByUid(unit.database.pool, uid))
+      if (!found || unit.rows.sessionEnd.has(hex(found.session.cookieHash))) return undefined
+      return unpack(unit, handleFor(unit, found.session.cookieHash), note(unit, found))
     },
 
     async destroy(value) {
@@ -120,11 +122,14 @@ export function sessionStore({ secretKeys, now }: AdapterDeps): Adapter {
   }
 }
 
-function note(unit: Unit, row: SessionRow): SessionRow {
-  unit.sessions.set(row.uid, row)
-  unit.noteGeneration('session', row.uid, row.generation)
-  if (row.userId) unit.noteGeneration('user', row.userId, row.userGeneration)
-  return row
+function note(unit: Unit, { session, person }: SessionAndPerson): SessionRow {
+  unit.sessions.set(session.uid, session)
+  unit.noteGeneration('session', session.uid, session.generation)
+  if (session.userId) {
+    unit.noteGeneration('user', session.userId, session.userGeneration)
+    unit.know(`person ${session.userId}`, person ?? undefined)
+  }
+  return session
 }
 
 /** Entries that differ from what was read; null for those that left. */

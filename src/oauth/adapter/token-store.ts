@@ -66,14 +66,11 @@ export function tokenStore(
         predecessorId: row?.predecessorId ? hex(row.predecessorId) : null,
         successorId: null, // oauth/rotation.ts fills it in when it derives the successor
         leeway: row && kind === 'RefreshToken' ? row.leeway : 0,
+        address: unit.origin.address ?? null,
+        // A repeat is recorded by the commit, which alone knows that it was one.
+        userAgent: (kind === 'RefreshToken' && unit.origin.userAgent?.slice(0, 256)) || null,
+        requestId: (kind === 'RefreshToken' && unit.origin.requestId) || null,
       })
-      if (row?.consumedAt)
-        unit.audit({
-          event: 'refresh.repeated',
-          outcome: 'success',
-          clientId: row.clientId ?? undefined,
-          target: { kind: 'grant', id: row.grantId ?? '' },
-        })
     },
 
     async destroy(value) {
@@ -102,6 +99,10 @@ export function tokenStore(
     const scheme = schemeAtUserinfo()
     if (scheme && (row.resource !== null || (scheme === 'bearer' && row.payload.jkt !== undefined))) return undefined
     unit.tokens.set(hex(row.id), { row })
+    if (row.grantId) unit.know(`grant ${row.grantId}`, row.grant ?? undefined)
+    if (row.userId) unit.know(`person ${row.userId}`, row.person ?? undefined)
+    if (row.sessionUid)
+      unit.know(`session uid ${row.sessionUid}`, row.session ? { session: row.session, person: row.person } : undefined)
     // What it was issued under is what its descendants are issued under.
     if (row.grantId) unit.noteGeneration('grant', row.grantId, row.grantGeneration)
     if (row.sessionUid) unit.noteGeneration('session', row.sessionUid, row.sessionGeneration)
