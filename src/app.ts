@@ -2,6 +2,7 @@
 // request meets them.
 import type { RequestListener } from 'node:http'
 import Koa from 'koa'
+import mount from 'koa-mount'
 import { createAdminApiRouter } from './admin/api/router.ts'
 import { createSetupRouter } from './admin/setup.ts'
 import type { Config } from './config.ts'
@@ -20,15 +21,17 @@ import { requestContext } from './http/request-context.ts'
 import { securityHeaders } from './http/security-headers.ts'
 import { createInteractionRouter } from './interaction/router.ts'
 import type { SecretKeys } from './keys/secret-key.ts'
-import type { Log } from './log.ts'
+import type { ServerLog } from './log.ts'
 import { clientChallenge } from './oauth/client-challenge.ts'
 import { commitBoundary } from './oauth/commit-boundary.ts'
 import { decisionIds } from './oauth/decision-id.ts'
-import { discoveryCache } from './oauth/discovery-cache.ts'
 import { createInteractions } from './oauth/interactions.ts'
+import { acceptJwts } from './oauth/jwt-tokens.ts'
+import { countOperations, type OperationCounters } from './oauth/operations.ts'
 import { createEngineFieldsRouter, createEnginePages, restyleFormPosts } from './oauth/pages.ts'
 import { openPreflight } from './oauth/preflight.ts'
 import { createProviderSource, type ProviderSource } from './oauth/provider.ts'
+import { createReadyAnswers } from './oauth/ready-answers.ts'
 import { findAccessToken } from './tokens/find.ts'
 import { currentUnit } from './tokens/unit-of-work.ts'
 
@@ -37,13 +40,14 @@ export type App = { callback(): RequestListener; providers: ProviderSource; stop
 /** The database must be migrated and hold signing keys. Nothing listens yet. */
 export async function createApp(deps: {
   config: Config
-  log: Log
+  log: ServerLog
   database: Database
   secretKeys: SecretKeys
   isDraining?: () => boolean
+  counters?: OperationCounters
   now?: () => Date
 }): Promise<App> {
-  const { config, log, database, secretKeys, isDraining = () => false, now = () => new Date() } = deps
+  const { config, log, database, secretKeys, isDraining = () => false, counters, now = () => new Date() } = deps
   const migrations = readMigrations()
   const assets = loadAssets()
   const renderer = createRenderer({ config, assets })
@@ -55,6 +59,7 @@ export async function createApp(deps: {
     pendingMigrations: () => pendingMigrations(database, migrations),
     hasCurrentKey: () => providers.current().snapshot.keys.some((key) => key.state === 'current'),
   })
+  const ready = createReadyAnswers({ config, providers, log })
   const fields = createEngineFieldsRouter(renderer)
   const csrf = createCsrf({ config, secretKeys })
   const setup = createSetupRouter({ database, renderer, csrf, now })
@@ -77,11 +82,11 @@ export async function createApp(deps: {
     errorPages(renderer),
     hostRule(config),
     requestChecks(),
-    health.routes(),
-    assets.middleware,
+    forPeople(health.routes(), assets.middleware),
 
-    discoveryCache(),
+    ready.middleware,
     openPreflight(),
+    ...(counters ? [countOperations(counters)] : []),
     // Inside: everything that reads or writes for a request. Its errors become answers before the commit sees their status.
     commitBoundary({
       database,
@@ -89,10 +94,13 @@ export async function createApp(deps: {
       refuse: (ctx, refusal, cause) => refuse(ctx, renderer, refusal, cause),
     }),
     errorPages(renderer),
-    leaveByPage(renderer, (ctx) => ctx.path.startsWith('/oauth/authorize/') || ctx.path === '/oauth/logout/confirm'),
-    ...[interaction, setup, adminApi, fields].flatMap((router) => [router.routes(), router.allowedMethods()]),
-    restyleFormPosts(renderer),
+    forPeople(
+      leaveByPage(renderer, (ctx) => ctx.path.startsWith('/oauth/authorize/') || ctx.path === '/oauth/logout/confirm'),
+      ...[interaction, setup, adminApi, fields].flatMap((router) => [router.routes(), router.allowedMethods()]),
+      restyleFormPosts(renderer),
+    ),
     clientChallenge(config.issuerUrl),
+    acceptJwts({ issuer: config.issuerUrl, snapshot: () => providers.current().snapshot, now }),
     (ctx: Koa.Context, next: Koa.Next) => providers.current().middleware(ctx, next),
   ] as Koa.Middleware[])
     app.use(middleware)
@@ -103,10 +111,18 @@ export async function createApp(deps: {
   })
 
   return {
-    callback: () => app.callback(),
+    callback: () => ready.inFrontOf(app.callback()),
     providers,
     async stop() {
       providers.stop()
     },
   }
+}
+
+/** Where only programs call, thousands of times a second: no page, no form and no static file is looked for there. */
+const programPaths = new Set(['/oauth/token', '/oauth/introspect', '/oauth/revoke', '/oauth/userinfo', '/oauth/par'])
+
+function forPeople(...middleware: unknown[]): Koa.Middleware {
+  const all = mount(middleware as unknown as Koa) as unknown as Koa.Middleware
+  return (ctx, next) => (programPaths.has(ctx.path) ? next() : all(ctx, next))
 }

@@ -17,6 +17,8 @@ type CreateOptions = {
   postLogoutRedirectUri?: string[]
   scope?: string[]
   api?: Record<string, string[]>
+  refreshTokenTtlSeconds?: number
+  refreshTokenIdleTtlSeconds?: number
   secretStdin: boolean
 }
 
@@ -65,6 +67,8 @@ export function register(program: Command, deps: CliDeps): void {
     .option('--post-logout-redirect-uri <uri>', 'may be given several times', collect)
     .option('--scope <scope>', 'an OpenID scope; may be given several times', collect)
     .option('--api <identifier=scope,scope>', 'scopes of an API; may be given several times', collectApi)
+    .option('--refresh-token-ttl-seconds <seconds>', 'how long a person stays signed in at most', wholeNumber)
+    .option('--refresh-token-idle-ttl-seconds <seconds>', 'and how long without using it', wholeNumber)
     .option('--secret-stdin', 'take the secret from standard input', false)
     .action(async (id: string, options: CreateOptions) => {
       const secret = await secretFor(deps, options)
@@ -145,6 +149,7 @@ export function register(program: Command, deps: CliDeps): void {
 
 function inputOf(options: CreateOptions): ClientInput {
   const { name, profile, redirectUri, postLogoutRedirectUri, scope, api } = options
+  const { refreshTokenTtlSeconds, refreshTokenIdleTtlSeconds } = options
   return {
     type: options.type as ClientType, // the room refuses what is not one
     ...{
@@ -154,6 +159,8 @@ function inputOf(options: CreateOptions): ClientInput {
       postLogoutRedirectUris: postLogoutRedirectUri,
       scopes: scope,
       apis: api,
+      refreshTokenTtlSeconds,
+      refreshTokenIdleTtlSeconds,
     },
   }
 }

@@ -1,7 +1,7 @@
 // Client secrets. Machine-made text of 32 characters and more cannot be guessed, so SHA-256 is enough and costs nothing per
 // request; a slow hash here is what makes other servers slow. Several may be valid at once, so that one can be replaced
 // without an outage.
-import { createHash, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto'
+import { hash as digest, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto'
 import { recordAudit } from '#src/audit/audit.ts'
 import type { Change } from '#src/audit/change.ts'
 import { raiseConfigurationVersion } from '#src/db/configuration-version.ts'
@@ -21,8 +21,7 @@ export class SecretNotFound extends Refusal {
 /** 256 random bits, base64url: 43 characters that need no escaping in a form, a header or a shell. */
 export const newClientSecret = (): string => randomBytes(32).toString('base64url')
 
-const hashClientSecret = (secret: string): Uint8Array<ArrayBuffer> =>
-  new Uint8Array(createHash('sha256').update(secret, 'utf8').digest())
+const hashClientSecret = (secret: string): Uint8Array<ArrayBuffer> => new Uint8Array(digest('sha256', secret, 'buffer'))
 
 /** Compares with every secret that is valid now, each in constant time.
  *  @param client a record of findClient. */

@@ -22,6 +22,8 @@ export type ClientInput = {
   idTokenSignedResponseAlg?: string | undefined
   refreshLeewaySeconds?: number | undefined
   refreshTokenTtlSeconds?: number | undefined
+  /** Left out: only the lifetime above counts. */
+  refreshTokenIdleTtlSeconds?: number | undefined
   clientUri?: string | undefined
   logoUri?: string | undefined
   policyUri?: string | undefined
@@ -41,6 +43,7 @@ export type ClientSettings = {
   idTokenSignedResponseAlg: string
   refreshLeewaySeconds: number
   refreshTokenTtlSeconds: number
+  refreshTokenIdleTtlSeconds: number | null
   clientUri: string | null
   logoUri: string | null
   policyUri: string | null
@@ -153,6 +156,25 @@ export function checkClient(input: ClientInput): Flaw[] {
         'Write from five minutes to one year.',
       ),
     )
+  if (input.refreshTokenIdleTtlSeconds !== undefined) {
+    // FAPI 2.0 5.3.2.1: no rotation there, so a token that is in use looks like one that is not.
+    if (profile === 'fapi2')
+      flaws.push({
+        field: 'refreshTokenIdleTtlSeconds',
+        problem: 'cannot be given to a client of profile fapi2',
+        fix: 'Leave it out and shorten refreshTokenTtlSeconds: such a client keeps one refresh token, used or not.',
+      })
+    else
+      flaws.push(
+        ...checkWhole(
+          'refreshTokenIdleTtlSeconds',
+          input.refreshTokenIdleTtlSeconds,
+          60,
+          31_536_000,
+          'Write from one minute to one year.',
+        ),
+      )
+  }
   for (const field of uriFields) {
     const value = input[field]
     // Shown to people on the consent screen: only what a browser may open.
@@ -185,6 +207,7 @@ export function settleClient(id: string, input: ClientInput): ClientSettings {
     refreshLeewaySeconds:
       profile === 'default' ? (input.refreshLeewaySeconds ?? 30) : (input.refreshLeewaySeconds ?? 0),
     refreshTokenTtlSeconds: input.refreshTokenTtlSeconds ?? 1_209_600,
+    refreshTokenIdleTtlSeconds: input.refreshTokenIdleTtlSeconds ?? null,
     clientUri: input.clientUri ?? null,
     logoUri: input.logoUri ?? null,
     policyUri: input.policyUri ?? null,
@@ -201,11 +224,12 @@ export function clientSettings(record: ClientRecord): ClientSettings {
     apis[apiIdentifier] = names
   }
   const { name, profile, grantTypes, redirectUris, postLogoutRedirectUris, scopes } = record
-  const { clientUri, logoUri, policyUri, tosUri, refreshLeewaySeconds, refreshTokenTtlSeconds } = record
+  const { clientUri, logoUri, policyUri, tosUri, idTokenSignedResponseAlg } = record
+  const { refreshLeewaySeconds, refreshTokenTtlSeconds, refreshTokenIdleTtlSeconds } = record
   const type = record.type as ClientType
   return {
     ...settleClient(record.id, { type, name, profile, grantTypes, redirectUris, postLogoutRedirectUris, scopes, apis }),
-    ...{ idTokenSignedResponseAlg: record.idTokenSignedResponseAlg, refreshLeewaySeconds, refreshTokenTtlSeconds },
+    ...{ idTokenSignedResponseAlg, refreshLeewaySeconds, refreshTokenTtlSeconds, refreshTokenIdleTtlSeconds },
     ...{ clientUri, logoUri, policyUri, tosUri },
   }
 }

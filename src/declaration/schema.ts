@@ -41,6 +41,7 @@ const client = z.strictObject({
   idTokenSignedResponseAlg: text.optional(),
   refreshLeewaySeconds: z.number().optional(),
   refreshTokenTtlSeconds: z.number().optional(),
+  refreshTokenIdleTtlSeconds: z.number().optional(),
   clientUri: text.optional(),
   logoUri: text.optional(),
   policyUri: text.optional(),

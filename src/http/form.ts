@@ -43,32 +43,33 @@ export async function readPairs(ctx: Context): Promise<[string, string][]> {
   return parsed.pairs
 }
 
-async function readBody(ctx: Context): Promise<Buffer> {
+/** @param what names the body in what is said about it. @throws HttpError 413, 415 */
+export async function readBody(ctx: Context, what = 'form'): Promise<Buffer> {
   const encoding = ctx.get('Content-Encoding')
   if (encoding && encoding !== 'identity')
     throw new HttpError({
       status: 415,
       error: 'invalid_request',
-      description: 'Send this form without Content-Encoding.',
+      description: `Send this ${what} without Content-Encoding.`,
     })
-  if (Number(ctx.get('Content-Length')) > limit) throw tooLarge()
+  if (Number(ctx.get('Content-Length')) > limit) throw tooLarge(what)
   const chunks: Buffer[] = []
   let size = 0
   // Leaving the loop early must not take the socket from the request: Koa asks it whether the answer may set secure cookies.
   // Node discards the rest of the body.
   for await (const chunk of ctx.req.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     size += chunk.length
-    if (size > limit) throw tooLarge()
+    if (size > limit) throw tooLarge(what)
     chunks.push(chunk)
   }
   return Buffer.concat(chunks)
 }
 
-function tooLarge(): HttpError {
+function tooLarge(what: string): HttpError {
   return new HttpError({
     status: 413,
     error: 'invalid_request',
-    description: `A form may hold at most ${limit / 1024} KiB.`,
+    description: `A ${what} may hold at most ${limit / 1024} KiB.`,
   })
 }
 

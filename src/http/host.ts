@@ -1,6 +1,6 @@
 // Which host was asked, by whom, and over what: decided here once, from ISSUER_URL and TRUST_PROXY, then pinned, so that nothing
 // behind this middleware can be talked into building a link, a DPoP `htu` or an audience from what a stranger sent.
-import { BlockList, isIP, isIPv4 } from 'node:net'
+import { BlockList, isIP, isIPv4, type Socket } from 'node:net'
 import type { Context, Middleware } from 'koa'
 import type { Config } from '#src/config.ts'
 import { HttpError } from './http-error.ts'
@@ -14,13 +14,22 @@ export function hostRule(config: Pick<Config, 'issuerUrl' | 'trustProxy'>): Midd
   const issuer = new URL(config.issuerUrl)
   const scheme = issuer.protocol.slice(0, -1)
   const trusted = trustedProxies(config.trustProxy)
+  const peers = new WeakMap<Socket, { peer: string | undefined; listed: boolean }>()
+  const peerOf = (socket: Socket) => {
+    let known = peers.get(socket)
+    if (!known) {
+      const peer = plainAddress(socket.remoteAddress)
+      known = { peer, listed: peer !== undefined && trusted(peer) }
+      peers.set(socket, known)
+    }
+    return known
+  }
 
-  return async (ctx, next) => {
+  return (ctx, next) => {
     const { headers } = ctx.req
-    const peer = plainAddress(ctx.req.socket.remoteAddress)
-    const listed = peer !== undefined && trusted(peer)
-    const client = listed ? clientAddress(headers['x-forwarded-for'], peer, trusted) : peer
-    if (!listed) for (const name of Object.keys(headers)) if (vouched.test(name)) delete headers[name]
+    const { peer, listed } = peerOf(ctx.req.socket)
+    const client = listed && peer !== undefined ? clientAddress(headers['x-forwarded-for'], peer, trusted) : peer
+    if (!listed) for (const name in headers) if (vouched.test(name)) delete headers[name]
 
     const misdirected = !isExempt(ctx) && requestedAuthority(ctx, scheme) !== issuer.host
 
@@ -38,7 +47,7 @@ export function hostRule(config: Pick<Config, 'issuerUrl' | 'trustProxy'>): Midd
         description: 'This server does not answer for the host that was asked.',
         screen: 'misdirected',
       })
-    await next()
+    return next()
   }
 }
 

@@ -12,8 +12,9 @@ export class ListenFailed extends Error {
 
 export type Listener = Readonly<{
   /** Resolves once connections are accepted, with the port (the system's choice for 0).
+   *  @param at.reusePort others may listen on it too, and the system shares connections out.
    *  @throws ListenFailed */
-  listen(at: { host: string; port: number }): Promise<number>
+  listen(at: { host: string; port: number; reusePort?: boolean }): Promise<number>
   /** From here on every answer is the last of its connection: a proxy that keeps connections alive must not find one closed
    *  under a POST, which it may not repeat. */
   leave(): void
@@ -59,15 +60,13 @@ export function createListener(callback: RequestListener): Listener {
   })
 
   return Object.freeze({
-    async listen({ host, port }) {
+    async listen({ host, port, reusePort = false }) {
       try {
-        server.listen({ host, port })
+        server.listen({ host, port, reusePort })
         await once(server, 'listening')
         return (server.address() as AddressInfo).port
       } catch (error) {
-        const code = (error as NodeJS.ErrnoException).code
-        const reason = reasons[code ?? ''] ?? `cannot be opened (${code}).`
-        throw new ListenFailed(`Port ${port} on ${host} ${reason}`, { cause: error })
+        throw listenFailure({ host, port }, error)
       }
     },
 
@@ -99,6 +98,13 @@ export function createListener(callback: RequestListener): Listener {
       return inTime
     },
   } satisfies Listener)
+}
+
+/** What is wrong with the address, for the operator. */
+export function listenFailure({ host, port }: { host: string; port: number }, cause: unknown): ListenFailed {
+  const code = (cause as NodeJS.ErrnoException).code
+  const reason = reasons[code ?? ''] ?? `cannot be opened (${code}).`
+  return new ListenFailed(`Port ${port} on ${host} ${reason}`, { cause })
 }
 
 const reasons: Record<string, string> = {

@@ -11,7 +11,7 @@ const ascii = /^[\x21-\x7e]*$/
 const controlCharacter = /[\u0000-\u001f\u007f-\u009f]/
 
 export function requestChecks(): Middleware {
-  return async (ctx, next) => {
+  return (ctx, next) => {
     const url = ctx.req.url ?? '/'
     if (!methods.includes(ctx.method))
       throw new HttpError({
@@ -30,8 +30,8 @@ export function requestChecks(): Middleware {
     const decodedPath = ascii.test(path) ? decode(path) : undefined
     if (decodedPath === undefined) throw badRequest('The path is not valid percent-encoded UTF-8.')
     if (controlCharacter.test(decodedPath)) throw badRequest('The path contains a control character.')
-    checkQuery(query)
-    await next()
+    if (query !== '') checkQuery(query)
+    return next()
   }
 }
 

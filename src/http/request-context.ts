@@ -1,17 +1,15 @@
 // Gives every request an id of our own making and one log line when it ends. Never the query or a body: both carry codes and passwords.
 import { randomUUID } from 'node:crypto'
 import type { Context, Middleware } from 'koa'
-import type { Log } from '#src/log.ts'
+import type { Log, ServerLog } from '#src/log.ts'
 
-export type RequestContext = { requestId: string; log: Log }
+export type RequestContext = { readonly requestId: string; readonly log: Log }
 
 /** The outermost middleware. An X-Request-Id from outside is ignored: a stranger must not choose what our logs are searched by. */
-export function requestContext(deps: { log: Log }): Middleware {
+export function requestContext(deps: { log: ServerLog }): Middleware {
   return async (ctx, next) => {
     const requestId = randomUUID()
-    const log = deps.log.child({ requestId })
-    ctx.state.requestId = requestId
-    ctx.state.log = log
+    ctx.state.request = createRequest(requestId, deps.log)
     ctx.set('X-Request-Id', requestId)
     const startedAt = performance.now()
     const method = ctx.method
@@ -20,17 +18,32 @@ export function requestContext(deps: { log: Log }): Middleware {
       await next()
     } finally {
       const ms = Math.round((performance.now() - startedAt) * 10) / 10
-      log.info({ event: 'request.completed', method, path, status: ctx.status, ms })
+      deps.log.requestCompleted({ requestId, method, path, status: ctx.status, ms })
     }
   }
 }
 
 export function requestOf(ctx: Context): RequestContext {
-  return { requestId: ctx.state.requestId, log: ctx.state.log }
+  return ctx.state.request
 }
+
+/** Most requests log nothing of their own. */
+function createRequest(requestId: string, parent: Log): RequestContext {
+  let log: Log | undefined
+  return {
+    requestId,
+    get log() {
+      log ??= parent.child({ requestId })
+      return log
+    },
+  }
+}
+
+const plainPath = /^(?:\/[a-z.-]{0,40}){1,6}$/
 
 /** Parts of a path that look like a key to something (an interaction, a receipt) are left out. */
 function loggedPath(path: string): string {
+  if (plainPath.test(path)) return path
   return path
     .slice(0, 200)
     .split('/')

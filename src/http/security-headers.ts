@@ -5,25 +5,35 @@ import type { Config } from '#src/config.ts'
 
 /** Runs outside everything that answers. */
 export function securityHeaders(config: Pick<Config, 'https'>): Middleware {
+  const headers = Object.entries(everywhere(config))
   return async (ctx, next) => {
-    ctx.set({
-      'X-Content-Type-Options': 'nosniff',
-      'X-Frame-Options': 'DENY', // for browsers older than frame-ancestors
-      'Referrer-Policy': 'no-referrer', // addresses here carry interaction ids and authorization requests
-      'Cross-Origin-Opener-Policy': 'same-origin',
-      'Cross-Origin-Resource-Policy': 'same-origin',
-      'Permissions-Policy': permissions,
-      'X-Permitted-Cross-Domain-Policies': 'none',
-      'X-DNS-Prefetch-Control': 'off',
-    })
-    if (config.https) ctx.set('Strict-Transport-Security', 'max-age=31536000; includeSubDomains')
+    const { res } = ctx
+    for (const [name, value] of headers) res.setHeader(name, value)
     await next()
-    // A page may have been rendered from a session: no cache, shared or private, may keep it.
-    if (ctx.response.is('html') && !ctx.response.get('Cache-Control')) ctx.set('Cache-Control', 'no-store')
+    if (isPage(ctx)) {
+      for (const [name, value] of pagesOnly) ctx.set(name, value)
+      // A page may have been rendered from a session: no cache, shared or private, may keep it.
+      if (!ctx.response.get('Cache-Control')) ctx.set('Cache-Control', 'no-store')
+    }
     ctx.set('Content-Security-Policy', policy(ctx))
-    ctx.remove('X-Powered-By')
   }
 }
+
+/** The headers of an answer that is no page, for what does not pass through here. */
+export function pageless(config: Pick<Config, 'https'>): Record<string, string> {
+  return { ...everywhere(config), 'Content-Security-Policy': closed }
+}
+
+const everywhere = (config: Pick<Config, 'https'>): Record<string, string> => ({
+  'X-Content-Type-Options': 'nosniff',
+  'X-Frame-Options': 'DENY', // for browsers older than frame-ancestors
+  'Referrer-Policy': 'no-referrer', // addresses here carry interaction ids and authorization requests
+  'Cross-Origin-Resource-Policy': 'same-origin',
+  ...(config.https && { 'Strict-Transport-Security': 'max-age=31536000; includeSubDomains' }),
+})
+const closed = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'"
+
+const isPage = (ctx: Context): boolean => /^text\/html/.test(String(ctx.res.getHeader('content-type') ?? ''))
 
 /** Chromium applies form-action to every redirect that follows a form (CSP 3, 6.4.1), so a page whose POST ends at a client must
  *  name that client. @param origin an origin, a redirect URI, or the scheme of a native app's. Anything else is ignored. */
@@ -56,13 +66,21 @@ const permissions = [
   .concat('publickey-credentials-get=(self)', 'publickey-credentials-create=(self)')
   .join(', ')
 
+/** What only a document can use. */
+const pagesOnly = [
+  ['Cross-Origin-Opener-Policy', 'same-origin'],
+  ['Permissions-Policy', permissions],
+  ['X-Permitted-Cross-Domain-Policies', 'none'],
+  ['X-DNS-Prefetch-Control', 'off'],
+] as const
+
 function formTargets(ctx: Context): Set<string> {
   ctx.state.formTargets ??= new Set<string>()
   return ctx.state.formTargets
 }
 
 function policy(ctx: Context): string {
-  if (!ctx.response.is('html')) return "default-src 'none'; frame-ancestors 'none'; base-uri 'none'"
+  if (!isPage(ctx)) return closed
   return [
     "default-src 'none'",
     "script-src 'self'",

@@ -9,6 +9,7 @@
 import type { Context, Middleware } from 'koa'
 import { type Database, isUnavailable } from '#src/db/database.ts'
 import { requestOf } from '#src/http/request-context.ts'
+import { CommitQueueFull } from '#src/tokens/group-commit.ts'
 import type { Verdict } from '#src/tokens/statements.ts'
 import { createUnit, type Keep, runUnit, type Unit } from '#src/tokens/unit-of-work.ts'
 
@@ -88,6 +89,7 @@ export function commitBoundary(deps: {
 
   function unavailable(ctx: Context, cause: unknown): void {
     dropCookies(ctx)
+    if (cause instanceof CommitQueueFull) ctx.state.unavailable = 'commit_queue'
     ctx.set('Retry-After', '5')
     refuse(
       ctx,

@@ -9,6 +9,7 @@ import type { SecretKeys } from '#src/keys/secret-key.ts'
 import { claimsOfScopes, createFindAccount } from './claims.ts'
 import { createInteractionPolicy } from './interaction-policy.ts'
 import { createIntrospectionPolicy } from './introspection.ts'
+import { recordJwt } from './ledger.ts'
 import type { EnginePages } from './pages.ts'
 import { createResources } from './resources.ts'
 import { createLoadExistingGrant } from './session-grants.ts'
@@ -79,7 +80,7 @@ export function createConfiguration(deps: ConfigurationDeps): Configuration {
         Configuration['jwks']
       >['keys'],
     },
-    formats: { bitsOfOpaqueRandomness: 256 },
+    formats: { bitsOfOpaqueRandomness: 256, customizers: { jwt: recordJwt } },
     // Whoever may use the grant gets a refresh token: bound to the session, or outliving logout with offline_access.
     issueRefreshToken: async (_ctx, client) => client.grantTypeAllowed('refresh_token'),
     expiresWithSession: async (_ctx, source) => !source.scopes.has('offline_access'),
@@ -93,8 +94,12 @@ export function createConfiguration(deps: ConfigurationDeps): Configuration {
       IdToken: 3600,
       Interaction: 1800,
       // An end that no rotation moves (RFC 9700 4.14.2): counted from the first token of the family.
-      RefreshToken: (_ctx, token, client) =>
-        Math.max(1, (token.iiat ?? epoch()) + refreshTtl(snapshot, client.clientId) - epoch()),
+      // Within it, every rotation begins a new idle time; a repeat does not, for the row of its successor is there already.
+      RefreshToken: (_ctx, token, client) => {
+        const rest = (token.iiat ?? epoch()) + refreshTtl(snapshot, client.clientId) - epoch()
+        const idle = snapshot.knownClient(client.clientId)?.refreshTokenIdleTtlSeconds ?? rest
+        return Math.max(1, Math.min(rest, idle))
+      },
       // The grant outlives what hangs from it.
       Grant: (_ctx, grant) => refreshTtl(snapshot, grant.clientId ?? '') + config.sessionTtlSeconds,
       // Counted from the sign-in, so that use does not prolong it (ASVS 7.3.2).

@@ -1,23 +1,43 @@
-// Every access token has its row, JWTs too: what was issued can be counted, traced and, by its generations, ended. The engine stores
-// opaque tokens by itself and only announces JWTs. Their row is found by a keyed digest of the `jti`: whoever carries the token can
-// read that, and must not be able to present it as a token.
-import type Provider from 'oidc-provider'
-import type { AccessToken, ClientCredentials } from 'oidc-provider'
-import type { SecretKeys } from '#src/keys/secret-key.ts'
+// Every access token has its row, JWTs too: what was issued can be counted, traced and ended. The engine stores opaque tokens by
+// itself; a JWT it only shows, right before it signs. The row is written from those very claims, so that the two cannot differ,
+// and holds no more than it takes to answer at introspection.
+import type { AccessToken, ClientCredentials, Configuration, KoaContextWithOIDC } from 'oidc-provider'
+import { idOfJti } from '#src/tokens/jwt-id.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
 import { hex } from './adapter/row-id.ts'
 import { packToken } from './adapter/token-payload.ts'
 import { writeToken } from './adapter/token-store.ts'
 
-export function recordJwts(provider: Provider, secretKeys: SecretKeys, now: () => Date): void {
-  const record = (kind: 'AccessToken' | 'ClientCredentials', token: AccessToken | ClientCredentials) => {
-    const { jti, clientId, aud, scope, gty, jkt } = token as AccessToken & { gty?: string }
-    const { accountId, grantId, sessionUid } = token as AccessToken
-    const payload = { clientId, aud, scope, gty, jkt, accountId, grantId, sessionUid, format: 'jwt' }
-    const known = Object.fromEntries(Object.entries(payload).filter(([, value]) => value !== undefined))
-    const columns = packToken(kind, known, token.expiration, now().getTime() / 1000)
-    writeToken(currentUnit(), kind, hex(secretKeys.mac('jwt-ledger', jti)), columns)
-  }
-  provider.on('access_token.issued', (token) => record('AccessToken', token))
-  provider.on('client_credentials.issued', (token) => record('ClientCredentials', token))
+type JwtCustomizer = NonNullable<NonNullable<NonNullable<Configuration['formats']>['customizers']>['jwt']>
+
+/** For the engine's `formats.customizers.jwt`. */
+export const recordJwt: JwtCustomizer = (ctx, token, { payload: claims }) => {
+  const { kind, clientId, aud, scope, jkt, 'x5t#S256': x5t } = token as (AccessToken | ClientCredentials) & Bindings
+  const { accountId, grantId, sessionUid, expiresWithSession } = token as AccessToken
+  // RFC 7519 4.3, a private claim: the feed of revocations names grants, and who verifies by key has nothing else to go by.
+  if (grantId !== undefined) claims.grant_id = grantId
+  const id = idOfJti(claims.jti)
+  if (!id) throw new Error('a JWT was given a jti that oauth/rotation.ts did not make')
+  const about = { clientId, aud, scope, accountId, grantId, sessionUid, jkt, 'x5t#S256': x5t }
+  const binding = expiresWithSession ? { expiresWithSession } : {}
+  const columns = packToken(
+    kind,
+    { ...about, ...binding, iat: claims.iat, exp: claims.exp },
+    undefined,
+    Number(claims.iat),
+  )
+  writeToken(currentUnit(), kind, hex(id), columns, { issuedFor: grantSource(ctx) })
+}
+
+type Bindings = { jkt?: string; 'x5t#S256'?: string }
+
+/** What the tokens of this request are issued for: the code that it redeems or the refresh token that it presents.
+ *  @returns the value (a handle, where nobody presented one), or undefined when they are issued for nothing before them. */
+export function grantSource(ctx: KoaContextWithOIDC | undefined): string | undefined {
+  if (ctx?.oidc.route !== 'token') return undefined
+  const { AuthorizationCode, DeviceCode, BackchannelAuthenticationRequest, RotatedRefreshToken, RefreshToken } =
+    ctx.oidc.entities
+  // The new refresh token takes the name of the one presented; the codes keep theirs, so they are asked first.
+  return (AuthorizationCode ?? DeviceCode ?? BackchannelAuthenticationRequest ?? RotatedRefreshToken ?? RefreshToken)
+    ?.jti
 }

@@ -1,5 +1,4 @@
 // The engine's pages in our clothes, and the few places where our form fields meet its own. It decides; this only dresses.
-import { Readable } from 'node:stream'
 import Router from '@koa/router'
 import type { Context, Middleware } from 'koa'
 import type { KoaContextWithOIDC } from 'oidc-provider'
@@ -12,6 +11,7 @@ import type { Renderer } from '#src/http/render.ts'
 import { template } from '#src/http/render.ts'
 import { longestUrl } from '#src/http/request-checks.ts'
 import { findUser } from '#src/users/users.ts'
+import { passOn } from './request-body.ts'
 
 export type EnginePages = {
   error: (ctx: KoaContextWithOIDC, out: { error: string; error_description?: string | undefined }, error: Error) => void
@@ -88,23 +88,13 @@ export function createEngineFieldsRouter(renderer: Renderer): Router {
         error: 'invalid_request',
         description: 'decision must be "logout" or "stay".',
       })
-    passOn(ctx, { xsrf: form.get('csrf') ?? form.get('xsrf') ?? '', logout: 'yes' })
+    const fields = { xsrf: form.get('csrf') ?? form.get('xsrf') ?? '', logout: 'yes' }
+    passOn(ctx, Buffer.from(String(new URLSearchParams(fields))))
     await next()
   })
 
   router.get('/oauth/logout/stayed', (ctx) => renderer.renderPage(ctx, stayedPage, {}))
   return router
-}
-
-/** Gives the engine a body to read in place of the one that was read here: it insists on parsing for itself. */
-function passOn(ctx: Context, fields: Record<string, string>): void {
-  const body = Buffer.from(new URLSearchParams(fields).toString())
-  ctx.req.headers['content-length'] = String(body.length)
-  delete ctx.req.headers['transfer-encoding']
-  Object.defineProperties(ctx.req, {
-    readable: { value: true },
-    iterator: { value: () => Readable.from([body]).iterator() },
-  })
 }
 
 /** The engine's self-submitting forms (account switch, logout without a session, form_post) rely on an inline script, which our

@@ -3,7 +3,8 @@
 // with. When the database is away, the last one goes on serving discovery and keys.
 import type { Middleware } from 'koa'
 import mount from 'koa-mount'
-import Provider, { errors } from 'oidc-provider'
+import { LRUCache } from 'lru-cache'
+import Provider, { type Client, errors } from 'oidc-provider'
 import { verifyClientSecret } from '#src/clients/secrets.ts'
 import type { Config } from '#src/config.ts'
 import { readConfigurationVersion } from '#src/db/configuration-version.ts'
@@ -15,7 +16,7 @@ import { createAdapter } from './adapter/adapter.ts'
 import { toClientMetadata } from './client-metadata.ts'
 import { createConfiguration } from './configuration.ts'
 import { recordEvents } from './events.ts'
-import { recordJwts } from './ledger.ts'
+import { grantSource } from './ledger.ts'
 import type { EnginePages } from './pages.ts'
 import { installTokenValues } from './rotation.ts'
 import { readSnapshot, type Snapshot } from './snapshot.ts'
@@ -80,7 +81,6 @@ function buildEngine(snapshot: Snapshot, deps: ProviderDeps): Engine {
     secretKeys,
     now,
     findClientMetadata: async (clientId) => {
-      refuseControlCharacters()
       const record = await snapshot.client(clientId)
       return record && toClientMetadata(record)
     },
@@ -97,6 +97,7 @@ function buildEngine(snapshot: Snapshot, deps: ProviderDeps): Engine {
       const oidc = Provider.ctx?.oidc
       return oidc?.route === 'revocation' && oidc.entities.AccessToken !== undefined
     },
+    issuedFor: () => grantSource(Provider.ctx),
   })
   const provider = new Provider(config.issuerUrl, createConfiguration({ ...deps, snapshot, adapter }))
   provider.proxy = true // what it reads from headers was pinned by http/host.ts
@@ -104,16 +105,32 @@ function buildEngine(snapshot: Snapshot, deps: ProviderDeps): Engine {
     const record = snapshot.knownClient(this.clientId)
     return record !== undefined && verifyClientSecret(record, presented, now())
   }
-  installTokenValues(provider, secretKeys)
+  rememberClients(provider, snapshot)
+  installTokenValues(provider, secretKeys, now)
   recordEvents(provider, log)
-  recordJwts(provider, secretKeys, now)
   return Object.freeze({ provider, snapshot, middleware: mount(provider) as unknown as Middleware })
 }
+
+/** A client is looked up several times a request. Its metadata cannot change during the life of an engine, so it is built and
+ *  checked once. */
+function rememberClients({ Client }: Provider, snapshot: Snapshot): void {
+  const known = new LRUCache<string, Client>({ max: 10_000 })
+  const find = Client.find.bind(Client)
+  Client.find = async (id: string) => {
+    refuseControlCharacters()
+    const found = (snapshot.knownClient(id) && known.get(id)) ?? (await find(id))
+    if (found) known.set(id, found)
+    return found
+  }
+}
+
+const checked = new WeakSet<object>()
 
 /** The engine parses the bodies of its own routes, so this runs where every one of them passes: when the client is looked up. */
 function refuseControlCharacters(): void {
   const params = Provider.ctx?.oidc?.params
-  if (!params) return
+  if (!params || checked.has(params)) return
+  checked.add(params)
   const name = findControlCharacter(Object.entries(params))
   if (name !== undefined) throw new errors.InvalidRequest(`${name} contains a control character`)
 }

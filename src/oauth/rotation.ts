@@ -7,6 +7,7 @@
 // the family dies (oauth/commit-boundary.ts).
 import Provider from 'oidc-provider'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
+import { jtiOf, newJwtId } from '#src/tokens/jwt-id.ts'
 import type { TokenKind } from '#src/tokens/kinds.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
 import { hex, rowId } from './adapter/row-id.ts'
@@ -22,13 +23,14 @@ const prefixes: Partial<Record<TokenKind, string>> = {
 type Generating = { generateTokenId(): string; format?: string }
 
 /** Replaces how the engine makes token values; everything else about them stays its own. */
-export function installTokenValues(provider: Provider, secretKeys: SecretKeys): void {
+export function installTokenValues(provider: Provider, secretKeys: SecretKeys, now: () => Date): void {
   for (const [kind, prefix] of Object.entries(prefixes) as [keyof typeof prefixes & 'AccessToken', string][]) {
     const prototype = provider[kind].prototype as unknown as Generating
     const generate = prototype.generateTokenId
     prototype.generateTokenId = function (this: Generating): string {
       const value = generate.call(this)
-      return this.format === 'jwt' ? value : prefix + value // a JWT's id is its jti, not a credential
+      // A JWT's id is its jti: no credential, but the name of its row.
+      return this.format === 'jwt' ? jtiOf(newJwtId(now())) : prefix + value
     }
   }
   const prototype = provider.RefreshToken.prototype as unknown as Generating
@@ -52,6 +54,5 @@ function deriveSuccessor(secretKeys: SecretKeys, presented: string): string {
   const made = known.row.successorId ? hex(known.row.successorId) : undefined
   const value = candidates.find((candidate) => hex(rowId(unit, candidate)) === made) ?? (candidates[0] as string)
   consume.successorId = hex(rowId(unit, value))
-  unit.predecessors.set(consume.successorId, id)
   return value
 }

@@ -37,7 +37,7 @@ export async function readSnapshot(database: Database, secretKeys: SecretKeys): 
       clients.set(id, record)
       return record
     },
-    knownClient: (id: string) => clients.peek(id),
+    knownClient: (id: string) => clients.get(id),
   })
 }
 

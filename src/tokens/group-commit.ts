@@ -16,7 +16,16 @@ export class CommitQueueFull extends Error {
   readonly code = '53300' // "too many", as the database would say it: the border answers 503
 }
 
-export type CommitObserver = (batch: { units: number; seconds: number }) => void
+export type StatementObserver = (batchSize: number, seconds: number) => void
+
+export type GroupCommit = {
+  /** Commits one request's writes. @returns the verdict that cost it them, or undefined. @throws the database's error. */
+  commit(writes: Writes): Promise<Verdict | undefined>
+  /** Requests that wait for their turn. */
+  waiting(): number
+  /** Told of every statement: how many requests it carried, how long it took. */
+  observe(observer: StatementObserver): void
+}
 
 type Waiting = {
   writes: Writes
@@ -27,24 +36,27 @@ type Waiting = {
 
 const limits = { underWay: 2, units: 128, waiting: 2_000 }
 
-/** @returns commits one request's writes: the verdict that cost it them, or undefined. It rejects with the database's error. */
-export function createGroupCommit(
-  send: (units: readonly Writes[]) => Promise<(Verdict | undefined)[]>,
-  observe: CommitObserver = () => undefined,
-): (writes: Writes) => Promise<Verdict | undefined> {
+export function createGroupCommit(send: (units: readonly Writes[]) => Promise<(Verdict | undefined)[]>): GroupCommit {
   let waiting: Waiting[] = []
+  let observer: StatementObserver | undefined
   const held = new Set<string>() // rows of the statements under way
   let underWay = 0
 
-  return (writes) =>
-    new Promise((resolve, reject) => {
-      if (waiting.length >= limits.waiting) {
-        reject(new CommitQueueFull('too many commits are waiting'))
-        return
-      }
-      waiting.push({ writes, rows: rowsOf(writes), resolve, reject })
-      if (underWay < limits.underWay) leave()
-    })
+  return {
+    commit: (writes) =>
+      new Promise((resolve, reject) => {
+        if (waiting.length >= limits.waiting) {
+          reject(new CommitQueueFull('too many commits are waiting'))
+          return
+        }
+        waiting.push({ writes, rows: rowsOf(writes), resolve, reject })
+        if (underWay < limits.underWay) leave()
+      }),
+    waiting: () => waiting.length,
+    observe(told) {
+      observer = told
+    },
+  }
 
   function leave(): void {
     while (underWay < limits.underWay && waiting.length > 0) {
@@ -91,7 +103,7 @@ export function createGroupCommit(
       } else if (batch.length === 1 && !isTransient(error)) batch[0]?.reject(error)
       else for (const unit of batch) await alone(unit)
     } finally {
-      observe({ units: batch.length, seconds: (performance.now() - startedAt) / 1000 })
+      observer?.(batch.length, (performance.now() - startedAt) / 1000)
     }
   }
 
@@ -131,14 +143,14 @@ function rowsOf(writes: Writes): string[] {
   return rows
 }
 
-const committers = new WeakMap<pg.Pool, (writes: Writes) => Promise<Verdict | undefined>>()
+const ofPools = new WeakMap<pg.Pool, GroupCommit>()
 
 /** One queue for each pool of connections. */
-export function groupCommitOf(pool: pg.Pool): (writes: Writes) => Promise<Verdict | undefined> {
-  let committer = committers.get(pool)
-  if (!committer) {
-    committer = createGroupCommit((units) => commit(pool, units))
-    committers.set(pool, committer)
+export function groupCommitOf(pool: pg.Pool): GroupCommit {
+  let found = ofPools.get(pool)
+  if (!found) {
+    found = createGroupCommit((units) => commit(pool, units))
+    ofPools.set(pool, found)
   }
-  return committer
+  return found
 }

@@ -5,7 +5,7 @@
 // many requests at once: every row carries `u`, the number of the request it belongs to, and a request that loses its
 // condition (a code somebody else used first) takes only its own rows with it.
 import type pg from 'pg'
-import { batchedRead } from './batched-reads.ts'
+import { asJson, batchedRead } from './batched-reads.ts'
 
 /** Times cross the border as epoch seconds (exact to a millisecond), binary values as `\x…` text. */
 export type TokenWrite = {
@@ -118,17 +118,22 @@ export type Verdict = 'reused' | 'exhausted' | 'gone' | 'replayed'
 /** How often a lost answer may be fetched again (docs/decisions/006). */
 export const maxRepeats = 10
 
-/** `judge` decides whether the request may have its writes, `write` makes them. */
+/** `judge` decides whether the request may have its writes, `write` makes them.
+ *
+ *  Rows are found by `= ANY (ARRAY(…))`, not by joining the input: the planner takes every input for a hundred rows, and would read
+ *  a table of some ten thousand as a whole to find one of them (test/tokens/plans.test.ts). */
 const arms: Record<keyof Writes, { columns: string; judge?: string; write?: string }> = {
   // Locks first, in the order of ids, the predecessor too: two commits that meet always meet in the same order.
   // The row is judged after its lock was obtained, so what a concurrent commit did is seen.
+  // A generation whose successor was used keeps what tells a second use (and to whom it was bound), no more: rows of this kind
+  // are most of what a busy installation stores.
   consume: {
     columns:
       '"id" bytea, "predecessorId" bytea, "successorId" bytea, "leeway" int, "address" text, "userAgent" text, "requestId" text',
     judge: `
   held AS MATERIALIZED (
     SELECT t.id, t.consumed_at, t.revoked_at, t.successor_id, t.salt, t.repeats, t.client_id, t.grant_id, t.consumed_address FROM token t
-    WHERE t.id IN (SELECT "id" FROM consume UNION SELECT "predecessorId" FROM consume) ORDER BY t.id FOR UPDATE),
+    WHERE t.id = ANY (ARRAY(SELECT "id" FROM consume UNION ALL SELECT "predecessorId" FROM consume)) ORDER BY t.id FOR UPDATE),
   judged AS MATERIALIZED (
     SELECT c.*, h.client_id, h.grant_id, h.consumed_address, CASE
       WHEN h.id IS NULL OR h.revoked_at IS NOT NULL THEN 'gone'
@@ -150,8 +155,9 @@ const arms: Record<keyof Writes, { columns: string; judge?: string; write?: stri
       jsonb_build_object('firstAddress', j.consumed_address)
     FROM judged j WHERE j.verdict = 'repeat' AND j.u NOT IN (SELECT u FROM lost)),
   forgotten AS (
-    UPDATE token t SET salt = NULL FROM judged j
-    WHERE t.id = j."predecessorId" AND j.verdict = 'first' AND j.u NOT IN (SELECT u FROM lost))`,
+    UPDATE token t SET salt = NULL, successor_id = NULL, payload = json_strip_nulls(json_build_object('jkt', t.payload -> 'jkt',
+      'x5t#S256', t.payload -> 'x5t#S256', 'expiresWithSession', t.payload -> 'expiresWithSession'))
+    FROM judged j WHERE t.id = j."predecessorId" AND j.verdict = 'first' AND j.u NOT IN (SELECT u FROM lost))`,
   },
   // Kept even when the request fails: an identifier that was seen was seen.
   replay: {
@@ -188,7 +194,7 @@ const arms: Record<keyof Writes, { columns: string; judge?: string; write?: stri
     columns: '"id" bytea',
     write: `
   token_ended AS (
-    UPDATE token t SET revoked_at = now(), salt = NULL FROM token_end_in i WHERE t.id = i."id" AND t.revoked_at IS NULL)`,
+    UPDATE token t SET revoked_at = now(), salt = NULL WHERE t.id = ANY (ARRAY(SELECT "id" FROM token_end_in)) AND t.revoked_at IS NULL)`,
   },
   grant: {
     columns:
@@ -207,7 +213,7 @@ const arms: Record<keyof Writes, { columns: string; judge?: string; write?: stri
     write: `
   grant_ended AS (
     UPDATE oauth_grant g SET generation = g.generation + 1, revoked_at = CASE WHEN i."ends" THEN COALESCE(g.revoked_at, now()) ELSE g.revoked_at END
-    FROM grant_end_in i WHERE g.id = i."id")`,
+    FROM grant_end_in i WHERE g.id = i."id" AND g.id = ANY (ARRAY(SELECT "id" FROM grant_end_in)))`,
   },
   session: {
     columns:
@@ -227,7 +233,7 @@ const arms: Record<keyof Writes, { columns: string; judge?: string; write?: stri
     columns: '"cookieHash" bytea',
     write: `
   session_ended AS (
-    UPDATE session s SET ended_at = now() FROM session_end_in i WHERE s.cookie_hash = i."cookieHash" AND s.ended_at IS NULL)`,
+    UPDATE session s SET ended_at = now() WHERE s.cookie_hash = ANY (ARRAY(SELECT "cookieHash" FROM session_end_in)) AND s.ended_at IS NULL)`,
   },
   interaction: {
     columns:
@@ -245,10 +251,10 @@ const arms: Record<keyof Writes, { columns: string; judge?: string; write?: stri
     columns: '"id" bytea, "once" boolean',
     judge: `
   interaction_held AS MATERIALIZED (
-    SELECT n.id, n.ended_at FROM interaction n WHERE n.id IN (SELECT "id" FROM interaction_end_in) ORDER BY n.id FOR UPDATE)`,
+    SELECT n.id, n.ended_at FROM interaction n WHERE n.id = ANY (ARRAY(SELECT "id" FROM interaction_end_in)) ORDER BY n.id FOR UPDATE)`,
     write: `
   interaction_ended AS (
-    UPDATE interaction n SET ended_at = now() FROM interaction_end_in i WHERE n.id = i."id" AND n.ended_at IS NULL)`,
+    UPDATE interaction n SET ended_at = now() WHERE n.id = ANY (ARRAY(SELECT "id" FROM interaction_end_in)) AND n.ended_at IS NULL)`,
   },
   consent: {
     columns: '"userId" uuid, "clientId" text, "scopes" text[], "resourceScopes" jsonb',
@@ -293,7 +299,9 @@ const inputs: Record<keyof Writes, string> = {
 }
 const order = Object.keys(arms) as (keyof Writes)[]
 
-/** One prepared statement per combination of arms: about twenty occur. */
+/** One prepared statement per combination of arms: about twenty occur, more where requests of many sorts travel together. Each is
+ *  kept by every connection, so beyond this number a rare combination is sent as the one with every arm, some of them empty. */
+const mostPrepared = 40
 const prepared = new Map<string, { name: string; text: string }>()
 
 function commitStatement(present: readonly (keyof Writes)[]): { name: string; text: string } {
@@ -327,21 +335,25 @@ function commitStatement(present: readonly (keyof Writes)[]): { name: string; te
  *  @returns for each the verdict that cost it its writes, or undefined when it was committed.
  *  @throws the database's error; then nothing was written (or, when the connection broke, it is unknown: answer 503). */
 export async function commit(pool: pg.Pool, units: readonly Writes[]): Promise<(Verdict | undefined)[]> {
-  const present = order.filter((arm) => units.some((unit) => (unit[arm]?.length ?? 0) > 0))
-  if (present.length === 0) return units.map(() => undefined)
-  const values = present.map((arm) =>
-    JSON.stringify(
-      units.flatMap((unit, u) => (unit[arm] as object[] | undefined)?.map((row) => toRecord(u, row)) ?? []),
-    ),
-  )
+  const filled = order.filter((arm) => units.some((unit) => (unit[arm]?.length ?? 0) > 0))
+  if (filled.length === 0) return units.map(() => undefined)
+  const present = prepared.size < mostPrepared || prepared.has(filled.join('_')) ? filled : order
+  const values = present.map((arm) => {
+    const records: string[] = []
+    for (const [u, unit] of units.entries())
+      for (const row of (unit[arm] as readonly object[] | undefined) ?? []) records.push(encode(u, row))
+    return `[${records.join()}]`
+  })
   const { rows } = await pool.query<{ u: number; verdict: Verdict }>({ ...commitStatement(present), values })
   const lost = new Map(rows.map((row) => [row.u, row.verdict]))
   return units.map((_, u) => lost.get(u))
 }
 
 /** A payload crosses as text inside the JSON: json_to_recordset would unescape it, and stumble over NUL and lone surrogates. */
-function toRecord(u: number, row: { payload?: object }): object {
-  return row.payload === undefined ? { u, ...row } : { u, ...row, payload: JSON.stringify(row.payload) }
+function encode(u: number, row: { payload?: object }): string {
+  const { payload, ...columns } = row
+  const record = `{"u":${u},${JSON.stringify(columns).slice(1)}`
+  return payload === undefined ? record : `${record.slice(0, -1)},"payload":${JSON.stringify(JSON.stringify(payload))}}`
 }
 
 export type TokenRow = {
@@ -430,12 +442,18 @@ const sessionIsOpen = `s.ended_at IS NULL AND COALESCE(s.login_at, s.created_at)
 
 // A parent that is gone (deleted, swept) ends what was issued under it, sessions aside: they may be swept before what outlives them,
 // since a token that is bound to one is checked against it by the engine and the others outlive it.
+//
+// The limit keeps the planner at looking each parent up by its key: of a table of a few thousand it would rather hash the whole.
+const parentOf = (parent: `${string} ${string}`, condition: string) =>
+  `LEFT JOIN LATERAL (SELECT * FROM ${parent} WHERE ${condition} LIMIT 1) ${parent.split(' ')[1]} ON true`
+
 const tokenColumns = `
-  t.id, t.kind, t.client_id AS "clientId", t.user_id AS "userId", t.grant_id AS "grantId", t.session_uid AS "sessionUid", t.resource, t.scope,
+  encode(t.id, 'hex') AS id, t.kind, t.client_id AS "clientId", t.user_id AS "userId", t.grant_id AS "grantId", t.session_uid AS "sessionUid", t.resource, t.scope,
   ${epoch('t.issued_at')} AS "issuedAt", ${epoch('t.expires_at')} AS "expiresAt", ${epoch('t.consumed_at')} AS "consumedAt",
   (t.consumed_at IS NOT NULL AND t.salt IS NOT NULL AND t.successor_id IS NOT NULL
     AND t.consumed_at > clock_timestamp() - make_interval(secs => COALESCE(c.refresh_leeway_seconds, 0))) AS "inLeeway", t.repeats,
-  COALESCE(c.refresh_leeway_seconds, 0) AS leeway, t.salt, t.predecessor_id AS "predecessorId", t.successor_id AS "successorId", t.grant_generation AS "grantGeneration", t.session_generation AS "sessionGeneration",
+  COALESCE(c.refresh_leeway_seconds, 0) AS leeway, encode(t.salt, 'hex') AS salt,
+  encode(t.predecessor_id, 'hex') AS "predecessorId", encode(t.successor_id, 'hex') AS "successorId", t.grant_generation AS "grantGeneration", t.session_generation AS "sessionGeneration",
   t.user_generation AS "userGeneration", t.client_generation AS "clientGeneration", t.api_generation AS "apiGeneration", t.payload,
   (t.revoked_at IS NULL AND t.issued_at >= ${notBefore}
     AND (t.grant_id IS NULL OR (g.revoked_at IS NULL AND g.generation = t.grant_generation))
@@ -446,35 +464,49 @@ const tokenColumns = `
   CASE WHEN g.revoked_at IS NULL AND g.id IS NOT NULL THEN ${grantJson} END AS grant,
   CASE WHEN s.uid IS NOT NULL AND s.user_id IS NOT DISTINCT FROM t.user_id AND ${sessionIsOpen} THEN ${sessionJson} END AS session,
   CASE WHEN u.id IS NOT NULL THEN ${personJson} END AS person
-  FROM token t LEFT JOIN oauth_grant g ON g.id = t.grant_id LEFT JOIN users u ON u.id = t.user_id LEFT JOIN client c ON c.id = t.client_id
-    LEFT JOIN session s ON s.uid = t.session_uid LEFT JOIN api a ON a.identifier = t.resource`
+  FROM token t ${parentOf('oauth_grant g', 'g.id = t.grant_id')} ${parentOf('users u', 'u.id = t.user_id')}
+    ${parentOf('client c', 'c.id = t.client_id')} ${parentOf('session s', 's.uid = t.session_uid')} ${parentOf('api a', 'a.identifier = t.resource')}`
 
 const hexOf = (id: Buffer) => id.toString('hex')
-const withBuffers = (row: TokenRow): TokenRow => (row.session ? { ...row, session: decodeSession(row.session) } : row)
 
-/** Inside JSON binary values are hexadecimal text. */
-function decodeSession(session: SessionRow): SessionRow {
-  return { ...session, cookieHash: Buffer.from(String(session.cookieHash), 'hex') }
+/** Rows cross as JSON, in which binary values are hexadecimal text. */
+type Wire<Row, Binary extends keyof Row> = Omit<Row, Binary> & {
+  [Key in Binary]: Row[Key] extends Buffer ? string : string | null
+}
+type SessionWire = Wire<SessionRow, 'cookieHash'>
+type TokenWire = Omit<Wire<TokenRow, 'id' | 'salt' | 'predecessorId' | 'successorId'>, 'session'> & {
+  session: SessionWire | null
 }
 
-const tokensById = batchedRead<TokenRow>(
+const bytes = (text: string) => Buffer.from(text, 'hex')
+const decodeSession = (session: SessionWire): SessionRow => ({ ...session, cookieHash: bytes(session.cookieHash) })
+const decodeToken = (row: TokenWire): TokenRow => ({
+  ...row,
+  id: bytes(row.id),
+  salt: row.salt === null ? null : bytes(row.salt),
+  predecessorId: row.predecessorId === null ? null : bytes(row.predecessorId),
+  successorId: row.successorId === null ? null : bytes(row.successorId),
+  session: row.session && decodeSession(row.session),
+})
+
+const tokensById = batchedRead<TokenWire>(
   { name: 'tokens_by_id', text: `SELECT ${tokenColumns} WHERE t.id = ANY($1::bytea[])` },
-  (row) => hexOf(row.id),
+  (row) => row.id,
 )
 
 export async function readToken(pool: pg.Pool, id: Buffer): Promise<TokenRow | undefined> {
   const row = await tokensById(pool, hexOf(id), id)
-  return row && withBuffers(row)
+  return row && decodeToken(row)
 }
 
 /** The newest: user codes are short, and an old one may come up again (RFC 8628 6.1). */
 export async function readTokenByUserCode(pool: pg.Pool, userCodeHash: Buffer): Promise<TokenRow | undefined> {
-  const { rows } = await pool.query<TokenRow>({
+  const { rows } = await pool.query<{ row: TokenWire }>({
     name: 'token_by_user_code',
-    text: `SELECT ${tokenColumns} WHERE t.user_code_hash = $1 ORDER BY t.issued_at DESC LIMIT 1`,
+    text: asJson(`SELECT ${tokenColumns} WHERE t.user_code_hash = $1 ORDER BY t.issued_at DESC LIMIT 1`),
     values: [userCodeHash],
   })
-  return rows[0] && withBuffers(rows[0])
+  return rows[0] && decodeToken(rows[0].row)
 }
 
 const grantsById = batchedRead<{ id: string; revoked: boolean; grant: GrantRow }>(
@@ -493,9 +525,9 @@ export async function readGrant(pool: pg.Pool, id: string): Promise<GrantRow | '
 export type SessionAndPerson = { session: SessionRow; person: PersonRow | null }
 
 const sessionAndPerson = `SELECT s.uid, encode(s.cookie_hash, 'hex') AS cookie, ${sessionJson} AS session, CASE WHEN u.id IS NOT NULL THEN ${personJson} END AS person
-  FROM session s LEFT JOIN users u ON u.id = s.user_id WHERE ${sessionIsOpen}`
+  FROM session s ${parentOf('users u', 'u.id = s.user_id')} WHERE ${sessionIsOpen}`
 
-type SessionAndPersonRow = SessionAndPerson & { uid: string; cookie: string }
+type SessionAndPersonRow = { uid: string; cookie: string; session: SessionWire; person: PersonRow | null }
 const sessionsByCookie = batchedRead<SessionAndPersonRow>(
   { name: 'sessions_by_cookie', text: `${sessionAndPerson} AND s.cookie_hash = ANY($1::bytea[])` },
   (row) => row.cookie,
@@ -529,7 +561,7 @@ export async function readPerson(pool: pg.Pool, id: string): Promise<PersonRow |
 }
 
 export type InteractionRow = {
-  id: Buffer
+  id: string
   expiresAt: number | null
   createdAt: number
   payload: Record<string, unknown>
@@ -537,23 +569,23 @@ export type InteractionRow = {
 const interactionsById = batchedRead<InteractionRow>(
   {
     name: 'interactions_by_id',
-    text: `SELECT id, payload, ${epoch('created_at')} AS "createdAt", ${epoch('expires_at')} AS "expiresAt" FROM interaction
+    text: `SELECT encode(id, 'hex') AS id, payload, ${epoch('created_at')} AS "createdAt", ${epoch('expires_at')} AS "expiresAt" FROM interaction
       WHERE id = ANY($1::bytea[]) AND ended_at IS NULL`,
   },
-  (row) => hexOf(row.id),
+  (row) => row.id,
 )
 
 export function readInteraction(pool: pg.Pool, id: Buffer): Promise<InteractionRow | undefined> {
   return interactionsById(pool, hexOf(id), id)
 }
 
-export type ReplayRow = { id: Buffer; expiresAt: number | null; payload: Record<string, unknown> }
+export type ReplayRow = { id: string; expiresAt: number | null; payload: Record<string, unknown> }
 const replaysById = batchedRead<ReplayRow>(
   {
     name: 'replays_by_id',
-    text: `SELECT id, payload, ${epoch('expires_at')} AS "expiresAt" FROM replay WHERE id = ANY($1::bytea[])`,
+    text: `SELECT encode(id, 'hex') AS id, payload, ${epoch('expires_at')} AS "expiresAt" FROM replay WHERE id = ANY($1::bytea[])`,
   },
-  (row) => hexOf(row.id),
+  (row) => row.id,
 )
 
 export function readReplay(pool: pg.Pool, id: Buffer): Promise<ReplayRow | undefined> {

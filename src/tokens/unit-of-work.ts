@@ -66,8 +66,6 @@ export function createUnit(database: Database, origin: AuditOrigin) {
     /** Rows this request has looked at, by id, and sessions by uid. */
     tokens: new Map<string, { row: TokenRow; userCodeHash?: string }>(),
     sessions: new Map<string, SessionRow>(),
-    /** Successor id -> the id of the refresh token it was derived from. */
-    predecessors: new Map<string, string>(),
     /** Grant id -> the session it is given in. */
     grantSessions: new Map<string, string>(),
 
@@ -116,7 +114,7 @@ export function createUnit(database: Database, origin: AuditOrigin) {
     /** @returns the verdict that cost the request its writes, or undefined. @throws the database's error. */
     async commit(keep: Keep): Promise<Verdict | undefined> {
       const writes = collect(keep)
-      const verdict = isEmpty(writes) ? undefined : await groupCommitOf(database.pool)(writes)
+      const verdict = isEmpty(writes) ? undefined : await groupCommitOf(database.pool).commit(writes)
       if (verdict === undefined && keep === 'all') for (const run of afterCommit) run()
       return verdict
     },

@@ -71,6 +71,12 @@ describe('defaults by type', () => {
   })
 })
 
+test('an idle lifetime is kept, and gone when it is left out', async () => {
+  const client = await createClient(db, { id: 'idle', ...web, refreshTokenIdleTtlSeconds: 600 }, [], change)
+  expect(client.refreshTokenIdleTtlSeconds).toBe(600)
+  expect((await updateClient(db, 'idle', web, change)).refreshTokenIdleTtlSeconds).toBeNull()
+})
+
 describe('refused, naming the field', () => {
   test.each<[string, Partial<ClientInput> & { id?: string }, string[]]>([
     ['an id with a space', { id: 'a b' }, ['clientId']],
@@ -95,6 +101,14 @@ describe('refused, naming the field', () => {
     ['a leeway above 300', { refreshLeewaySeconds: 301 }, ['refreshLeewaySeconds']],
     ['a negative leeway', { refreshLeewaySeconds: -1 }, ['refreshLeewaySeconds']],
     ['half a second', { refreshLeewaySeconds: 0.5 }, ['refreshLeewaySeconds']],
+    ['an idle lifetime below a minute', { refreshTokenIdleTtlSeconds: 59 }, ['refreshTokenIdleTtlSeconds']],
+    ['an idle lifetime above a year', { refreshTokenIdleTtlSeconds: 31_536_001 }, ['refreshTokenIdleTtlSeconds']],
+    ['half a second of it', { refreshTokenIdleTtlSeconds: 60.5 }, ['refreshTokenIdleTtlSeconds']],
+    [
+      'an idle lifetime where tokens do not rotate',
+      { refreshTokenIdleTtlSeconds: 600, profile: 'fapi2' },
+      ['refreshTokenIdleTtlSeconds'],
+    ],
     ['an unknown algorithm', { idTokenSignedResponseAlg: 'none' }, ['idTokenSignedResponseAlg']],
     ['an unknown profile', { profile: 'low' }, ['profile']],
     ['a script as link', { policyUri: 'javascript:alert(1)' }, ['policyUri']],

@@ -21,6 +21,7 @@ test('runs on PostgreSQL 15 where CI runs', () => {
 describe.each(servers)('storage contract on PostgreSQL %s', (server) => {
   let db: TestDatabase
   let one = false
+  let source: string | undefined
   let store: (model: string) => Adapter
   const userId = randomUUID()
 
@@ -34,6 +35,7 @@ describe.each(servers)('storage contract on PostgreSQL %s', (server) => {
       isRefreshing: () => true,
       schemeAtUserinfo: () => undefined,
       endsOneAccessToken: () => one,
+      issuedFor: () => source,
     })
     await db.database.prisma.user.create({ data: { id: userId, email: 'a@example.com', emailKey: 'a@example.com' } })
     await db.database.prisma.client.create({
@@ -205,6 +207,36 @@ describe.each(servers)('storage contract on PostgreSQL %s', (server) => {
     await store(model).find(value)
     await store(model).consume(value)
   }
+
+  test('1: what is issued for a code names it, and is written once: no late write prolongs it', async () => {
+    const code = id()
+    await does(() =>
+      store('AuthorizationCode').upsert(
+        code,
+        { iat: epoch(), exp: epoch() + 60, kind: 'AuthorizationCode', jti: code },
+        60,
+      ),
+    )
+    source = code
+    try {
+      for (const model of tokenModels) {
+        const value = id()
+        for (const ttl of [60, 600])
+          await does(() =>
+            store(model).upsert(value, { iat: epoch(), exp: epoch() + ttl, kind: model, jti: value }, ttl),
+          )
+        const { rows } = await db.database.pool.query(
+          `SELECT predecessor_id = sha256(convert_to($2, 'UTF8')) AS named, extract(epoch FROM expires_at)::int - $3 > 300 AS prolonged
+           FROM token WHERE id = sha256(convert_to($1, 'UTF8'))`,
+          [value, code, epoch()],
+        )
+        const issued = ['AccessToken', 'RefreshToken', 'ClientCredentials'].includes(model)
+        expect(rows, model).toEqual([{ named: issued ? true : null, prolonged: !issued }])
+      }
+    } finally {
+      source = undefined
+    }
+  })
 
   test('5: ending a grant’s tokens takes access, refresh, code, device and backchannel artifacts, not the session or the grant', async () => {
     const models = [

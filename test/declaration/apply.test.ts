@@ -114,10 +114,14 @@ describe('converging', () => {
 
   test('a field of a client that is left out takes its default again', async () => {
     await apply(
-      'clients: [{ clientId: a, type: spa, redirectUris: ["https://a.example/"], name: A, refreshLeewaySeconds: 5 }]',
+      'clients: [{ clientId: a, type: spa, redirectUris: ["https://a.example/"], name: A, refreshLeewaySeconds: 5, refreshTokenIdleTtlSeconds: 600 }]',
     )
     const [change] = await apply('clients: [{ clientId: a, type: spa, redirectUris: ["https://a.example/"] }]')
-    expect(change?.fields).toEqual({ name: { from: 'A', to: 'a' }, refreshLeewaySeconds: { from: 5, to: 30 } })
+    expect(change?.fields).toEqual({
+      name: { from: 'A', to: 'a' },
+      refreshLeewaySeconds: { from: 5, to: 30 },
+      refreshTokenIdleTtlSeconds: { from: 600, to: null },
+    })
   })
 
   test('a field of a person that is left out is theirs', async () => {

@@ -159,6 +159,7 @@ const declarations: fc.Arbitrary<Declaration> = fc
         scopes: maybe(fc.uniqueArray(fc.constantFrom('openid', 'profile', 'email', 'offline_access'))),
         idTokenSignedResponseAlg: maybe(fc.constantFrom('ES256', 'EdDSA', 'RS256')),
         refreshTokenTtlSeconds: maybe(fc.integer({ min: 300, max: 31_536_000 })),
+        refreshTokenIdleTtlSeconds: maybe(fc.integer({ min: 60, max: 31_536_000 })),
         policyUri: maybe(fc.constant('https://a.example/policy')),
         asks: fc.boolean(),
       }),
@@ -194,6 +195,7 @@ const declarations: fc.Arbitrary<Declaration> = fc
     clients: clients.map(({ hashes, asks, ...client }) => ({
       ...client,
       ...(client.type === 'service' ? { scopes: undefined } : {}),
+      ...(client.profile === 'fapi2' ? { refreshTokenIdleTtlSeconds: undefined } : {}),
       ...(['web', 'service'].includes(client.type) ? { clientSecretHash: hashes } : {}),
       ...(['web', 'spa', 'native'].includes(client.type)
         ? { redirectUris: ['https://a.example/cb', 'http://localhost:1/x?y=z'] }

@@ -1,6 +1,9 @@
 // Rotation that is safe to retry and fatal to a thief (RFC 9700 4.14.2).
+import { createHash, randomUUID } from 'node:crypto'
+import { decodeJwt, exportJWK, generateKeyPair, SignJWT } from 'jose'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { orders } from '#test/support/installation.ts'
+import { findAccessToken } from '#src/tokens/find.ts'
+import { orders, stock } from '#test/support/installation.ts'
 import { type Journey, startJourney } from '#test/support/journey.ts'
 import { startServer, type TestServer } from '#test/support/server.ts'
 
@@ -27,6 +30,8 @@ const age = (seconds: number) =>
     [seconds],
   )
 
+const hash = (value = '') => createHash('sha256').update(value).digest()
+
 const at = (n: number) => (n % 2 === 0 ? server.url : `http://localhost:${second.port}`)
 
 test('each use answers a new token, and the old one’s lifetime is not prolonged', async () => {
@@ -46,6 +51,140 @@ test('each use answers a new token, and the old one’s lifetime is not prolonge
     token = body.refresh_token ?? ''
   }
   expect(Math.abs((await row()) - before)).toBeLessThanOrEqual(1000)
+})
+
+describe('an idle lifetime', () => {
+  const idle = async (seconds: number | null, absolute = 1_209_600) => {
+    const data = { refreshTokenIdleTtlSeconds: seconds, refreshTokenTtlSeconds: absolute }
+    await server.database.prisma.client.update({ where: { id: 'shop-web' }, data })
+    await server.database.pool.query('UPDATE configuration_version SET version = version + 1')
+    await server.settle()
+  }
+  afterAll(() => idle(null))
+  /** Seconds until the refresh token is over, by its row. */
+  const rest = async (token = '') => {
+    const { rows } = await server.database.pool.query(
+      `SELECT extract(epoch FROM expires_at)::float8 AS at FROM token WHERE id = sha256(convert_to($1, 'UTF8'))`,
+      [token],
+    )
+    return rows[0].at - Date.now() / 1000
+  }
+  /** As if everything about the token had happened that much earlier. */
+  const earlier = (token: string, seconds: number) =>
+    server.database.pool.query(
+      `UPDATE token SET issued_at = issued_at - make_interval(secs => $2), expires_at = expires_at - make_interval(secs => $2),
+        payload = jsonb_set(payload::jsonb, '{iiat}', to_jsonb((payload->>'iiat')::int - $2::int))::json
+       WHERE id = sha256(convert_to($1, 'UTF8'))`,
+      [token, seconds],
+    )
+
+  test('begins anew with each use, and never reaches beyond the absolute one', async () => {
+    await idle(600, 1500)
+    const { refresh } = await j.tokensFor()
+    expect(await rest(refresh)).toBeCloseTo(600, -1)
+    await earlier(refresh, 500)
+    const first = (await j.refresh(refresh)).body.refresh_token ?? ''
+    expect(await rest(first)).toBeCloseTo(600, -1)
+    await earlier(first, 500)
+    const last = (await j.refresh(first)).body.refresh_token ?? ''
+    expect(await rest(last)).toBeCloseTo(500, -1)
+  })
+
+  test('ends the family that nobody used', async () => {
+    await idle(600)
+    const { refresh } = await j.tokensFor()
+    await earlier(refresh, 601)
+    expect((await j.refresh(refresh)).body.error).toBe('invalid_grant')
+  })
+
+  test('is not prolonged by a repeat', async () => {
+    await idle(600)
+    const { refresh } = await j.tokensFor()
+    const { body } = await j.refresh(refresh)
+    const successor = body.refresh_token ?? ''
+    await earlier(successor, 300)
+    expect((await j.refresh(refresh)).body.refresh_token).toBe(successor)
+    expect(await rest(successor)).toBeCloseTo(300, -1)
+  })
+
+  test('none: only the absolute one counts', async () => {
+    await idle(null, 1500)
+    expect(await rest((await j.tokensFor()).refresh)).toBeCloseTo(1500, -1)
+  })
+})
+
+describe('every token names what it was issued for', () => {
+  const jwtId = (jwt: string) => Buffer.from(String(decodeJwt(jwt).jti), 'base64url')
+  const predecessorOf = async (id: Buffer) => {
+    const { rows } = await server.database.pool.query('SELECT predecessor_id FROM token WHERE id = $1', [id])
+    return rows[0].predecessor_id as Buffer | null
+  }
+
+  test.each([
+    ['opaque', {}, hash],
+    ['JWT', { resource: orders }, jwtId],
+  ] as const)('code -> first tokens -> successors, access tokens %s', async (_, fields, idOf) => {
+    const { code, verifier } = await j.codeFor({ scope: 'openid orders:read', ...fields })
+    const first = (await j.redeem(code, verifier, fields)).body
+    const next = (await j.refresh(first.refresh_token ?? '', fields)).body
+    const again = (await j.refresh(first.refresh_token ?? '', fields)).body
+    const last = (await j.refresh(next.refresh_token ?? '', fields)).body
+    expect(await predecessorOf(hash(code))).toBeNull()
+    for (const id of [idOf(first.access_token), hash(first.refresh_token)])
+      expect(await predecessorOf(id)).toEqual(hash(code))
+    for (const id of [idOf(next.access_token), idOf(again.access_token), hash(next.refresh_token)])
+      expect(await predecessorOf(id)).toEqual(hash(first.refresh_token))
+    for (const id of [idOf(last.access_token), hash(last.refresh_token)])
+      expect(await predecessorOf(id)).toEqual(hash(next.refresh_token))
+  })
+
+  test('where refresh tokens do not rotate (profile fapi2), the one that was presented', async () => {
+    const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true })
+    const jwk = await exportJWK(publicKey)
+    const DPoP = () =>
+      new SignJWT({ htm: 'POST', htu: `${server.url}/oauth/token`, jti: randomUUID() })
+        .setIssuedAt()
+        .setProtectedHeader({ alg: 'ES256', typ: 'dpop+jwt', jwk })
+        .sign(privateKey)
+    const profile = async (name: string) => {
+      await server.database.prisma.client.update({ where: { id: 'shop-web' }, data: { profile: name } })
+      await server.database.pool.query('UPDATE configuration_version SET version = version + 1')
+      await server.settle()
+    }
+    const { code, verifier } = await j.codeFor()
+    const first = (await j.redeem(code, verifier, {}, { headers: { DPoP: await DPoP() } })).body
+    await profile('fapi2')
+    for (let n = 0; n < 2; n++) {
+      const { body } = await j.refresh(first.refresh_token ?? '', {}, { headers: { DPoP: await DPoP() } })
+      expect(body.refresh_token).toBe(first.refresh_token)
+      expect(await predecessorOf(hash(body.access_token))).toEqual(hash(first.refresh_token))
+    }
+    await profile('default')
+  })
+
+  test('a service’s token was issued for nothing before it', async () => {
+    for (const [scope, idOf] of [
+      ['orders:read', jwtId],
+      ['stock:read', hash],
+    ] as const) {
+      const { body } = await j.post('/oauth/token', { grant_type: 'client_credentials', scope }, { as: 'reports' })
+      expect(await predecessorOf(idOf(body.access_token))).toBeNull()
+    }
+  })
+
+  test('a salt is wiped once the successor was used, and not a use earlier', async () => {
+    const salts = async (...values: (string | undefined)[]) => {
+      const { rows } = await server.database.pool.query('SELECT id, salt FROM token WHERE id = ANY($1)', [
+        values.map(hash),
+      ])
+      return values.map((value) => rows.find(({ id }) => hash(value).equals(id))?.salt !== null)
+    }
+    const { refresh } = await j.tokensFor()
+    const next = (await j.refresh(refresh)).body.refresh_token
+    expect(await salts(refresh, next)).toEqual([true, true])
+    const last = (await j.refresh(next ?? '')).body.refresh_token
+    expect(await salts(refresh, next, last)).toEqual([false, true, true])
+  })
 })
 
 describe('a repeat inside the leeway', () => {
@@ -69,7 +208,7 @@ describe('a repeat inside the leeway', () => {
     const versions = async () =>
       (
         await server.database.pool.query(
-          `SELECT id, xmin::text FROM token WHERE kind = 2 AND predecessor_id IS NOT NULL ORDER BY id`,
+          `SELECT id, xmin::text FROM token WHERE id IN (SELECT successor_id FROM token) ORDER BY id`,
         )
       ).rows
     const before = await versions()
@@ -198,6 +337,35 @@ describe('logout', () => {
     expect((await j.userinfo(bound.access_token)).status).toBe(401)
     expect((await j.refresh(offline.refresh)).status).toBe(200)
     expect((await person.open((await j.begin()).address)).url).toContain('/login')
+  })
+
+  test('and whatever else ends a session ends what is bound to it, also where the engine is not asked', async () => {
+    const sql = (text: string, uid: string | Buffer) => server.database.pool.query(text, [uid])
+    const bound = async (parameters: Record<string, string> = {}) => {
+      const asked = { scope: 'openid stock:read', resource: stock, ...parameters }
+      const { access_token } = await j.tokensFor(asked, undefined, { resource: stock })
+      const { rows } = await sql('SELECT session_uid FROM token WHERE id = $1', hash(access_token))
+      return {
+        find: () => findAccessToken(server.database, access_token, new Date()),
+        uid: rows[0].session_uid as string,
+      }
+    }
+    const ends = [
+      'UPDATE session SET ended_at = now() WHERE uid = $1',
+      'UPDATE session SET expires_at = now() WHERE uid = $1',
+      'UPDATE session SET generation = generation + 1 WHERE uid = $1',
+      `UPDATE session SET clients = '{"shop-web":{"grantId":"another"}}' WHERE uid = $1`,
+      'DELETE FROM session WHERE uid = $1',
+    ]
+    for (const end of ends) {
+      const token = await bound()
+      expect(await token.find()).toMatchObject({ clientId: 'shop-web', audience: stock })
+      await sql(end, token.uid)
+      expect(await token.find(), end).toBeUndefined()
+    }
+    const offline = await bound({ scope: 'openid offline_access stock:read', prompt: 'consent' })
+    await sql(ends[0] ?? '', offline.uid)
+    expect(await offline.find()).toMatchObject({ clientId: 'shop-web' })
   })
 
   test('"stay" changes nothing, and GET alone never logs out (ASVS 10.6.2)', async () => {

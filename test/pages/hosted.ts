@@ -17,7 +17,7 @@ import { securityHeaders } from '#src/http/security-headers.ts'
 import { createInteractionRouter } from '#src/interaction/router.ts'
 import { seeOther } from '#src/interaction/step.ts'
 import { createSecretKeys } from '#src/keys/secret-key.ts'
-import { createLog, type Log } from '#src/log.ts'
+import { createLog } from '#src/log.ts'
 import { InteractionExpired, type Interactions, type PendingInteraction } from '#src/oauth/interactions.ts'
 import { createUnit, runUnit } from '#src/tokens/unit-of-work.ts'
 import { createTestDatabase, type TestDatabase } from '#test/support/database.ts'
@@ -40,7 +40,7 @@ export async function startHosted(
 ): Promise<Hosted> {
   const test = await createTestDatabase({ poolSize: 4 })
   const lines: string[] = []
-  const log: Log = createLog({ logLevel: 'debug' }, { write: (line: string) => void lines.push(line) })
+  const log = createLog({ logLevel: 'debug' }, { write: (line: string) => void lines.push(line) })
   const app = new Koa()
   app.proxy = true
   const server = createServer().listen(0, 'localhost')

@@ -7,7 +7,7 @@ type Sent = { units: readonly Writes[]; answer(verdicts?: (Verdict | undefined)[
 
 function start() {
   const sent: Sent[] = []
-  const commit = createGroupCommit(
+  const { commit } = createGroupCommit(
     (units) =>
       new Promise((resolve, reject) => {
         sent.push({ units, answer: (verdicts) => resolve(verdicts ?? units.map(() => undefined)), fail: reject })

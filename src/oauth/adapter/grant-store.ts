@@ -78,7 +78,7 @@ export function grantStore({ now }: AdapterDeps): Adapter {
 }
 
 function unpack(row: GrantWrite | GrantRow): AdapterPayload {
-  const { claims, rejectedClaims, ...rest } = structuredClone(row.payload) as {
+  const { claims, rejectedClaims, ...rest } = row.payload as {
     claims?: string[]
     rejectedClaims?: string[]
   } & Record<string, unknown>

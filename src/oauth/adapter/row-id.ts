@@ -1,9 +1,10 @@
 // From what is presented to what is stored. Only SHA-256 of a value is ever a key: 256 random bits need no slow hash, and a
 // dump of the database opens nothing (docs/decisions/007).
-import { createHash, randomBytes } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
+import { jtiOf } from '#src/tokens/jwt-id.ts'
 import type { Unit } from '#src/tokens/unit-of-work.ts'
 
-export const sha256 = (value: string | Uint8Array): Buffer => createHash('sha256').update(value).digest()
+export const sha256 = (value: string | Uint8Array): Buffer => hash('sha256', value, 'buffer')
 
 /** `\x…`, as PostgreSQL reads bytea in JSON. */
 export const hex = (bytes: Uint8Array): string => `\\x${Buffer.from(bytes).toString('hex')}`
@@ -19,4 +20,12 @@ export function handleFor(unit: Unit, id: Buffer): string {
   const handle = randomBytes(24).toString('base64url')
   unit.handles.set(handle, id)
   return handle
+}
+
+/** A JWT by its own name, its `jti`. Known from here on to this request, which presented the whole token; from outside a `jti` is
+ *  one more value that nobody issued. */
+export function nameFor(unit: Unit, id: Buffer): string {
+  const jti = jtiOf(id)
+  unit.handles.set(jti, id)
+  return jti
 }

@@ -98,7 +98,7 @@ export function sessionStore({ secretKeys, now }: AdapterDeps): Adapter {
   }
 
   function unpack(unit: Unit, value: string, row: SessionRow | SessionWrite): AdapterPayload {
-    const { state, ...rest } = structuredClone(row.payload) as { state?: string } & Record<string, unknown>
+    const { state, ...rest } = row.payload as { state?: string } & Record<string, unknown>
     const known = unit.sessions.get(row.uid)
     const clients =
       'generation' in row
@@ -114,7 +114,7 @@ export function sessionStore({ secretKeys, now }: AdapterDeps): Adapter {
       ...(row.loginAt === null ? {} : { loginTs: Math.floor(row.loginAt) }),
       ...(row.acr === null ? {} : { acr: row.acr }),
       ...(row.amr.length > 0 ? { amr: row.amr } : {}),
-      ...(Object.keys(clients).length > 0 ? { authorizations: structuredClone(clients) } : {}),
+      ...(Object.keys(clients).length > 0 ? { authorizations: copyEntries(clients) } : {}),
       ...(row.expiresAt === null ? {} : { exp: Math.floor(row.expiresAt) }),
       kind: 'Session',
       jti: value,
@@ -130,6 +130,11 @@ function note(unit: Unit, { session, person }: SessionAndPerson): SessionRow {
     unit.know(`person ${session.userId}`, person ?? undefined)
   }
   return session
+}
+
+/** The engine writes into an entry; what was read must stay as it was, to be compared with. */
+function copyEntries(clients: Record<string, object>): Record<string, object> {
+  return Object.fromEntries(Object.entries(clients).map(([clientId, entry]) => [clientId, { ...entry }]))
 }
 
 /** Entries that differ from what was read; null for those that left. */

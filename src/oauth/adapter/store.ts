@@ -12,6 +12,8 @@ export type AdapterDeps = {
   schemeAtUserinfo: () => 'bearer' | 'dpop' | undefined
   /** True while the request revokes one access token: the grant behind it must live on (RFC 7009 2.1). */
   endsOneAccessToken: () => boolean
+  /** The value of the code or refresh token that the tokens of this request are issued for. */
+  issuedFor: () => string | undefined
   now: () => Date
 }
 

@@ -53,7 +53,7 @@ export function unpackToken(
   value: string,
   row: Omit<Columns, 'payload'> & { payload: object },
 ): Payload {
-  const payload = structuredClone(row.payload) as Payload
+  const payload: Payload = { ...row.payload } // the engine copies what it changes
   const give = (key: string, content: unknown) => {
     if (content !== null) payload[key] = content
   }

@@ -2,20 +2,21 @@
 // a revoked one not at all.
 import { randomBytes } from 'node:crypto'
 import { type Adapter, type AdapterPayload, errors } from 'oidc-provider'
+import { isJwtId } from '#src/tokens/jwt-id.ts'
 import type { TokenKind } from '#src/tokens/kinds.ts'
 import { tokenKinds } from '#src/tokens/kinds.ts'
 import type { TokenRow } from '#src/tokens/statements.ts'
 import { maxRepeats, readToken, readTokenByUserCode } from '#src/tokens/statements.ts'
 import type { Unit } from '#src/tokens/unit-of-work.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
-import { handleFor, hex, rowId } from './row-id.ts'
+import { handleFor, hex, nameFor, rowId } from './row-id.ts'
 import { type AdapterDeps, unsupported } from './store.ts'
 import type { Payload } from './token-payload.ts'
 import { isKind, packToken, unpackToken } from './token-payload.ts'
 
 export function tokenStore(
   kind: TokenKind,
-  { secretKeys, isRefreshing, schemeAtUserinfo, endsOneAccessToken, now }: AdapterDeps,
+  { secretKeys, isRefreshing, schemeAtUserinfo, endsOneAccessToken, issuedFor, now }: AdapterDeps,
 ): Adapter {
   const userCodeHash = (userCode: string) => secretKeys.mac('user-code', userCode)
 
@@ -30,6 +31,7 @@ export function tokenStore(
         // Short codes can be guessed from a plain hash, so theirs is keyed.
         userCodeHash: userCode === undefined ? (known?.userCodeHash ?? null) : hex(userCodeHash(userCode)),
         salt: kind === 'RefreshToken' ? hex(randomBytes(32)) : null,
+        issuedFor: isIssued(kind) ? issuedFor() : undefined,
       })
     },
 
@@ -63,7 +65,8 @@ export function tokenStore(
       const row = unit.tokens.get(id)?.row
       unit.rows.consume.set(id, {
         id,
-        predecessorId: row?.predecessorId ? hex(row.predecessorId) : null,
+        // Whose salt has done its work. The first of a family was issued for a code, which has none.
+        predecessorId: row?.predecessorId && isRotated(row) ? hex(row.predecessorId) : null,
         successorId: null, // oauth/rotation.ts fills it in when it derives the successor
         leeway: row && kind === 'RefreshToken' ? row.leeway : 0,
         address: unit.origin.address ?? null,
@@ -110,6 +113,7 @@ export function tokenStore(
     if (row.clientId) unit.noteGeneration('client', row.clientId, row.clientGeneration)
     if (row.resource) unit.noteGeneration('api', row.resource, row.apiGeneration)
     const payload = unpackToken(kind, value, row)
+    if (isJwtId(row.id)) Object.assign(payload, claimsOfJwt(unit, row))
     if (row.consumedAt === null) return payload as AdapterPayload
     // Within the leeway a refresh token may be used again: the same successor is answered, ten times (docs/decisions/006). To
     // everybody but the client that refreshes it is consumed.
@@ -120,13 +124,30 @@ export function tokenStore(
   }
 }
 
+/** What the token endpoint hands out; the codes it takes in are saved there too. */
+const isIssued = (kind: TokenKind): boolean => ['AccessToken', 'RefreshToken', 'ClientCredentials'].includes(kind)
+
+/** The engine counts rotations; the first of a family has none. */
+const isRotated = (row: TokenRow): boolean => row.kind === tokenKinds.RefreshToken && Number(row.payload.rotations) > 0
+
+/** What a JWT says of itself and an opaque token does not: introspection answers with the same words. */
+function claimsOfJwt(unit: Unit, row: TokenRow): Payload {
+  return {
+    jti: nameFor(unit, row.id),
+    extra: {
+      ...(row.userId === null && { sub: row.clientId }),
+      ...(row.grantId !== null && { grant_id: row.grantId }),
+    },
+  }
+}
+
 /** The row of a code or token, issued under what this request has seen. */
 export function writeToken(
   unit: Unit,
   kind: TokenKind,
   id: string,
   columns: ReturnType<typeof packToken>,
-  own: { userCodeHash?: string | null; salt?: string | null } = {},
+  own: { userCodeHash?: string | null; salt?: string | null; issuedFor?: string | undefined } = {},
 ): void {
   unit.rows.token.set(id, {
     ...columns,
@@ -134,7 +155,7 @@ export function writeToken(
     kind: tokenKinds[kind],
     userCodeHash: own.userCodeHash ?? null,
     salt: own.salt ?? null,
-    predecessorId: unit.predecessors.get(id) ?? null,
+    predecessorId: own.issuedFor === undefined ? null : hex(rowId(unit, own.issuedFor)),
     grantGeneration: unit.generationOf('grant', columns.grantId),
     sessionGeneration: unit.generationOf('session', columns.sessionUid),
     userGeneration: unit.generationOf('user', columns.userId),
