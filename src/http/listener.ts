@@ -52,10 +52,14 @@ export function createListener(callback: RequestListener): Listener {
   const lastOfItsConnection = (response: ServerResponse) => {
     if (!response.headersSent) response.setHeader('Connection', 'close')
   }
-  server.prependListener('request', ({ socket }, response) => {
-    silent.delete(socket)
+  server.prependListener('request', (request, response) => {
+    silent.delete(request.socket)
     unanswered.add(response)
-    response.once('close', () => unanswered.delete(response))
+    response.once('close', () => {
+      unanswered.delete(response)
+      // Answered before its body was read to the end (one that is too large): the next request comes behind the rest of it.
+      if (!request.complete) request.resume()
+    })
     if (draining) lastOfItsConnection(response)
   })
 

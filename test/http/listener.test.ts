@@ -125,3 +125,17 @@ test('cuts what is still running when the time is over', async () => {
   expect(await drain(100)).toBe(false)
   expect((await cut)[0]).toMatchObject({ code: 'ECONNRESET' })
 })
+
+test('an answer that leaves before a too large body was read does not block the connection for the next request', async () => {
+  const { port } = await serve(async (incoming, response) => {
+    if (incoming.url === '/large') for await (const _chunk of incoming.iterator({ destroyOnReturn: false })) break // enough to refuse it
+    response.end(incoming.url)
+  })
+  const chunk = `4000\r\n${'a'.repeat(0x4000)}\r\n`
+  const answers = await raw(
+    port,
+    `POST /large HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n${chunk.repeat(20)}0\r\n\r\n` +
+      'GET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n',
+  )
+  expect(answers.match(/\/large|\/next/g)).toEqual(['/large', '/next'])
+}, 5_000)
