@@ -60,7 +60,10 @@ export function createSetupRouter({ database, renderer, csrf, now }: SetupDeps):
         email: input.email,
         discovery: '/.well-known/openid-configuration',
       })
-    if (result.reason === 'busy') ctx.set('Retry-After', '5')
+    if (result.reason === 'busy') {
+      ctx.state.unavailable = 'hash_queue'
+      ctx.set('Retry-After', '5')
+    }
     render(ctx, input, explain(result), statuses[result.reason])
   })
 

@@ -13,6 +13,8 @@ import { checkScopeName } from './scope-names.ts'
 export type ApiRecord = Prisma.ApiGetPayload<{ include: { scopes: true; introspectionClients: true } }>
 
 const accessTokenFormats = ['jwt', 'opaque'] as const
+/** No API may set more, so no access token outlives it, whatever its API's setting was or becomes. */
+export const longestAccessTokenTtlSeconds = 86_400
 const acceptedCredentials = ['oauth', 'api_key', 'basic', 'session'] as const
 
 /** What a person may say about an API. Whatever is left out takes its default. */
@@ -150,6 +152,26 @@ export async function setIntrospectionClients(
   })
 }
 
+/** Ends every access token for the API at once, and the refresh tokens that were issued for it; the API stays. @throws ApiNotFound */
+export function endApiTokens(db: Db, identifier: string, change: Change): Promise<void> {
+  return atomically(db, async (tx) => {
+    if (checkApiIdentifier('identifier', identifier).length > 0) throw new ApiNotFound(identifier)
+    const { count } = await tx.api.updateMany({ where: { identifier }, data: { generation: { increment: 1 } } })
+    if (count === 0) throw new ApiNotFound(identifier)
+    await recordAudit(
+      tx,
+      {
+        event: 'token.revoked',
+        outcome: 'success',
+        actor: change.actor,
+        target: { kind: 'api', id: identifier },
+        detail: { every: true },
+      },
+      change.origin,
+    )
+  })
+}
+
 /** Its scopes, API keys and gateway routes go with it. Sallyport's own API stays. @throws ApiNotFound */
 export function deleteApi(db: Db, identifier: string, change: Change): Promise<void> {
   return atomically(db, async (tx) => {
@@ -188,7 +210,7 @@ export function checkApi(input: ApiInput): Flaw[] {
         'accessTokenTtlSeconds',
         input.accessTokenTtlSeconds,
         60,
-        86_400,
+        longestAccessTokenTtlSeconds,
         // Shorter, and clock differences and retries eat the token; longer, and an API that checks JWTs by itself trusts
         // a person for more than a day after they left.
         'Write from one minute to one day; 900 suits most.',

@@ -14,6 +14,7 @@ export const ownScopes: Readonly<Record<string, string>> = {
   'clients:write': 'Create, change and delete applications and their secrets',
   'keys:read': 'See signing keys and API keys',
   'keys:write': 'Rotate signing keys, create and revoke API keys',
+  'revocations:read': 'Follow what was revoked',
   'roles:read': 'See roles and who holds them',
   'roles:write': 'Create, change and delete roles',
   'settings:read': 'See settings',

@@ -108,6 +108,13 @@ describe('clients', () => {
     expect(row).toMatchObject({ actorKind: 'cli' })
   })
 
+  test('create takes lifetimes of refresh tokens, in seconds', async () => {
+    const lifetimes = ['--refresh-token-ttl-seconds', '86400', '--refresh-token-idle-ttl-seconds', '600']
+    const made = await json(['clients', 'create', 'kiosk', '--type', 'device', ...lifetimes])
+    expect(made).toMatchObject({ refreshTokenTtlSeconds: 86_400, refreshTokenIdleTtlSeconds: 600 })
+    expect((await findClient(prisma, 'kiosk'))?.refreshTokenIdleTtlSeconds).toBe(600)
+  })
+
   test('add-secret makes one beside the first, or takes one from standard input', async () => {
     const added = await json(['clients', 'add-secret', 'robot', '--expires-in-days', '30'])
     const own = 'a-secret-of-my-own-0123456789-abcdef'

@@ -42,32 +42,38 @@ CREATE TABLE "revocation" (
 CREATE INDEX "revocation_transaction_id_idx" ON "revocation"("transaction", "id");
 CREATE INDEX "revocation_at_idx" ON "revocation"("at");
 
--- Written by the database itself, in the commit of the effect, so that no path can forget it.
+-- Written by the database itself, in the commit of the effect, so that no path can forget it. The row is never turned into jsonb: its
+-- payload is json, which may hold what jsonb refuses (\u0000), and a revocation must not fail for that.
 CREATE FUNCTION record_revocation() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  INSERT INTO revocation (kind, target) VALUES (TG_ARGV[0], to_jsonb(OLD) ->> TG_ARGV[1]);
+  INSERT INTO revocation (kind, target) VALUES (TG_ARGV[0], OLD.id::text);
+  RETURN NULL;
+END $$;
+CREATE FUNCTION record_api_revocation() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO revocation (kind, target) VALUES ('api', OLD.identifier);
   RETURN NULL;
 END $$;
 
 CREATE TRIGGER grant_revoked AFTER UPDATE OF generation, revoked_at ON oauth_grant FOR EACH ROW
   WHEN (NEW.generation <> OLD.generation OR (NEW.revoked_at IS NOT NULL AND OLD.revoked_at IS NULL))
-  EXECUTE FUNCTION record_revocation('grant', 'id');
+  EXECUTE FUNCTION record_revocation('grant');
 CREATE TRIGGER user_revoked AFTER UPDATE OF generation, disabled_at ON users FOR EACH ROW
   WHEN (NEW.generation <> OLD.generation OR (NEW.disabled_at IS NOT NULL AND OLD.disabled_at IS NULL))
-  EXECUTE FUNCTION record_revocation('user', 'id');
-CREATE TRIGGER user_deleted AFTER DELETE ON users FOR EACH ROW EXECUTE FUNCTION record_revocation('user', 'id');
+  EXECUTE FUNCTION record_revocation('user');
+CREATE TRIGGER user_deleted AFTER DELETE ON users FOR EACH ROW EXECUTE FUNCTION record_revocation('user');
 CREATE TRIGGER client_revoked AFTER UPDATE OF generation, disabled_at ON client FOR EACH ROW
   WHEN (NEW.generation <> OLD.generation OR (NEW.disabled_at IS NOT NULL AND OLD.disabled_at IS NULL))
-  EXECUTE FUNCTION record_revocation('client', 'id');
-CREATE TRIGGER client_deleted AFTER DELETE ON client FOR EACH ROW EXECUTE FUNCTION record_revocation('client', 'id');
+  EXECUTE FUNCTION record_revocation('client');
+CREATE TRIGGER client_deleted AFTER DELETE ON client FOR EACH ROW EXECUTE FUNCTION record_revocation('client');
 CREATE TRIGGER api_revoked AFTER UPDATE OF generation ON api FOR EACH ROW
-  WHEN (NEW.generation <> OLD.generation) EXECUTE FUNCTION record_revocation('api', 'identifier');
-CREATE TRIGGER api_deleted AFTER DELETE ON api FOR EACH ROW EXECUTE FUNCTION record_revocation('api', 'identifier');
+  WHEN (NEW.generation <> OLD.generation) EXECUTE FUNCTION record_api_revocation();
+CREATE TRIGGER api_deleted AFTER DELETE ON api FOR EACH ROW EXECUTE FUNCTION record_api_revocation();
 
--- A session is not named in a token; its grants are.
+-- A session is not named in a token; its grants are. Those that were revoked are in the feed already.
 CREATE FUNCTION record_session_revocation() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  INSERT INTO revocation (kind, target) SELECT 'grant', g.id FROM oauth_grant g WHERE g.session_uid = NEW.uid ORDER BY g.id;
+  INSERT INTO revocation (kind, target) SELECT 'grant', g.id FROM oauth_grant g WHERE g.session_uid = NEW.uid AND g.revoked_at IS NULL ORDER BY g.id;
   RETURN NULL;
 END $$;
 CREATE TRIGGER session_revoked AFTER UPDATE OF generation ON session FOR EACH ROW
@@ -98,3 +104,6 @@ DROP INDEX "token_user_code_hash_issued_at_idx";
 CREATE INDEX "token_user_code_hash_issued_at_idx" ON "token"("user_code_hash", "issued_at" DESC) WHERE "user_code_hash" IS NOT NULL;
 DROP INDEX "token_grant_id_idx";
 CREATE INDEX "token_grant_id_idx" ON "token"("grant_id") WHERE "grant_id" IS NOT NULL;
+-- serves: whether an origin is still somebody's (src/tokens/sweep.ts)
+CREATE INDEX "session_origin_id_idx" ON "session"("origin_id") WHERE "origin_id" IS NOT NULL;
+CREATE INDEX "oauth_grant_origin_id_idx" ON "oauth_grant"("origin_id") WHERE "origin_id" IS NOT NULL;

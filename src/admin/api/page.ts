@@ -8,14 +8,14 @@ const defaultLimit = 50
 const maxLimit = 200
 
 /** @throws HttpError 400 for a parameter that is unknown, repeated or out of range: a misspelt filter must not return everything. */
-export function readPage(ctx: Context): Page {
+export function readPage(ctx: Context, { usual = defaultLimit, most = maxLimit, longest = 1000 } = {}): Page {
   const query = readQuery(ctx, ['after', 'limit'])
-  const limit = query.limit ?? String(defaultLimit)
-  if (!/^[1-9]\d{0,2}$/.test(limit) || Number(limit) > maxLimit)
-    throw badQuery(`limit must be a whole number from 1 to ${maxLimit}.`)
+  const limit = query.limit ?? String(usual)
+  if (!/^[1-9]\d{0,3}$/.test(limit) || Number(limit) > most)
+    throw badQuery(`limit must be a whole number from 1 to ${most}.`)
   if (
     query.after !== undefined &&
-    (query.after === '' || query.after.length > 1000 || !/^[\x21-\x7e]+$/.test(query.after))
+    (query.after === '' || query.after.length > longest || !/^[\x21-\x7e]+$/.test(query.after))
   )
     throw badQuery('after must be the value of next in the page before.')
   return { after: query.after, limit: Number(limit) }

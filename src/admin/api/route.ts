@@ -1,12 +1,21 @@
 // One route of the admin API: what it is called, what it needs, what it does.
 import type { Context } from 'koa'
-import type { AdminGuardDeps } from '#src/admin/guard.ts'
+import type { AdminGuardDeps, Caller } from '#src/admin/guard.ts'
+import type { Change } from '#src/audit/change.ts'
+import { requestOf } from '#src/http/request-context.ts'
 
 export type AdminRoute = {
-  method: 'get'
+  method: 'get' | 'post'
   path: string
   scope: string
   handle(ctx: Context): Promise<void>
 }
 
 export type AdminApiDeps = AdminGuardDeps
+
+/** Who changes something, for the room's audit row. Behind the guard. */
+export function changeBy(ctx: Context, now: Date): Change {
+  const { actor } = ctx.state.caller as Caller
+  const { requestId } = requestOf(ctx)
+  return { now, actor, origin: { address: ctx.ip, userAgent: ctx.get('User-Agent') || undefined, requestId } }
+}

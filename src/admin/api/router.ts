@@ -5,13 +5,17 @@ import { createAdminGuard } from '#src/admin/guard.ts'
 import { apiRoutes } from './apis.ts'
 import { clientRoutes } from './clients.ts'
 import { problemDetails } from './problem-details.ts'
+import { revocationRoutes } from './revocations.ts'
 import type { AdminApiDeps, AdminRoute } from './route.ts'
+import { tokenRoutes } from './tokens.ts'
 import { userRoutes } from './users.ts'
 
 export const adminRoutes = (deps: AdminApiDeps): AdminRoute[] => [
   ...clientRoutes(deps),
   ...userRoutes(deps),
   ...apiRoutes(deps),
+  ...tokenRoutes(deps),
+  ...revocationRoutes(deps),
 ]
 
 export function createAdminApiRouter(deps: AdminApiDeps): Router {

@@ -1,0 +1,158 @@
+// What a revocation would end, counted without changing anything. After the revocation the same count is zero.
+//
+// Tokens of a grant, a session or a person are found by index. Those of an API, of a client acting for itself, and those before
+// a moment are not (an index that serves nothing else would slow every insert): there the tokens that expire next are looked
+// through. Either way at most `mostLookedAt` rows are looked at, and `more` says when there were others.
+import { ApiNotFound, findApi } from '#src/apis/apis.ts'
+import { findClient } from '#src/clients/clients.ts'
+import { ClientNotFound } from '#src/clients/errors.ts'
+import type { Db } from '#src/db/database.ts'
+import { findUser, UserNotFound } from '#src/users/users.ts'
+import { tokenKinds } from './kinds.ts'
+import {
+  ConsentNotFound,
+  GrantNotFound,
+  isStoredId,
+  isUuid,
+  MomentInTheFuture,
+  type RevocationTarget,
+  SessionNotFound,
+} from './revoke.ts'
+import { TokenNotFound } from './row-ids.ts'
+import {
+  grantParents,
+  grantStanding,
+  sessionParents,
+  sessionStanding,
+  tokenParents,
+  tokenStanding,
+} from './standing.ts'
+
+export type Counts = {
+  accessTokens: number
+  refreshTokens: number
+  codes: number
+  /** That end, or whose tokens do. */
+  grants: number
+  sessions: number
+  /** The counts are of the rows that were looked at; there are others. */
+  more: boolean
+}
+
+/** A fraction of a second of the database’s work, also when it is busy with better things. */
+export const mostLookedAt = 20_000
+
+/** @throws what revoke() throws for a target that does not exist; what has ended already counts as zero. */
+export async function countRevocation(db: Db, target: RevocationTarget): Promise<Counts> {
+  const { tokens, grants, sessions, values } = await reachOf(db, target)
+  const text = `
+    WITH token_seen AS MATERIALIZED (${tokens} LIMIT ${mostLookedAt}),
+    grant_seen AS MATERIALIZED (${grants ?? nothingOf('oauth_grant')} LIMIT ${mostLookedAt}),
+    session_seen AS MATERIALIZED (${sessions ?? nothingOf('session')} LIMIT ${mostLookedAt}),
+    token_ends AS MATERIALIZED (
+      SELECT t.kind, t.grant_id FROM token_seen t ${tokenParents} WHERE t.reached AND ${tokenStanding} = 'live'),
+    grant_ends AS (
+      SELECT grant_id FROM token_ends WHERE grant_id IS NOT NULL
+      UNION SELECT g.id FROM grant_seen g ${grantParents} WHERE g.reached AND ${grantStanding} = 'live')
+    SELECT
+      (SELECT count(*) FROM token_ends WHERE kind IN (${tokenKinds.AccessToken}, ${tokenKinds.ClientCredentials}))::int AS "accessTokens",
+      (SELECT count(*) FROM token_ends WHERE kind = ${tokenKinds.RefreshToken})::int AS "refreshTokens",
+      (SELECT count(*) FROM token_ends WHERE kind = ${tokenKinds.AuthorizationCode})::int AS codes,
+      (SELECT count(*) FROM grant_ends)::int AS grants,
+      (SELECT count(*) FROM session_seen s ${sessionParents} WHERE s.reached AND ${sessionStanding} = 'live')::int AS sessions,
+      (SELECT greatest((SELECT count(*) FROM token_seen), (SELECT count(*) FROM session_seen)) >= ${mostLookedAt}) AS more`
+  const [counts] = await db.$queryRawUnsafe<Counts[]>(text, ...values)
+  if (!counts) throw new Error('a count answered no row')
+  return counts
+}
+
+type Reach = {
+  /** Rows to look at, with a column `reached`. */
+  tokens: string
+  grants?: string
+  sessions?: string
+  values: unknown[]
+}
+
+const nothingOf = (table: string) => `SELECT x.*, false AS reached FROM ${table} x WHERE false`
+const underGrants = (condition: string) =>
+  `SELECT t.*, true AS reached FROM token t WHERE t.grant_id IN (SELECT id FROM oauth_grant WHERE ${condition})`
+/** Without an index: what expires next, of everything unexpired. */
+const lookedThrough = (table: string, condition: string) =>
+  `SELECT * FROM (SELECT x.*, (${condition}) IS TRUE AS reached FROM ${table} x WHERE x.expires_at > statement_timestamp() ORDER BY x.expires_at LIMIT ${mostLookedAt}) y`
+
+async function reachOf(db: Db, target: RevocationTarget): Promise<Reach> {
+  switch (target.kind) {
+    case 'token': {
+      const token = await db.token.findUnique({
+        where: { id: new Uint8Array(target.id) },
+        select: { kind: true, grantId: true },
+      })
+      if (!token) throw new TokenNotFound()
+      if (token.kind === tokenKinds.RefreshToken && token.grantId)
+        return reachOf(db, { kind: 'grant', id: token.grantId })
+      return { tokens: 'SELECT t.*, true AS reached FROM token t WHERE t.id = $1', values: [new Uint8Array(target.id)] }
+    }
+    case 'grant':
+      if (!isStoredId(target.id) || (await db.grant.count({ where: { id: target.id } })) === 0)
+        throw new GrantNotFound(target.id)
+      return { ...ofGrants('id = $1'), values: [target.id] }
+    case 'session':
+      if (!isStoredId(target.uid) || (await db.session.count({ where: { uid: target.uid } })) === 0)
+        throw new SessionNotFound(target.uid)
+      return {
+        ...ofGrants('session_uid = $1'),
+        sessions: 'SELECT s.*, true AS reached FROM session s WHERE s.uid = $1',
+        values: [target.uid],
+      }
+    case 'consent': {
+      const { userId, clientId } = target
+      const where = { userId, clientId }
+      if (
+        !isUuid(userId) ||
+        !isStoredId(clientId) ||
+        (await db.grant.count({ where })) + (await db.consent.count({ where })) === 0
+      )
+        throw new ConsentNotFound(userId, clientId)
+      return { ...ofGrants('user_id = $1::uuid AND client_id = $2'), values: [userId, clientId] }
+    }
+    case 'user':
+      if (!(await findUser(db, target.id))) throw new UserNotFound(target.id)
+      return {
+        tokens: underGrants('user_id = $1::uuid'),
+        sessions: 'SELECT s.*, true AS reached FROM session s WHERE s.user_id = $1::uuid',
+        values: [target.id],
+      }
+    case 'client':
+      if (!(await findClient(db, target.id))) throw new ClientNotFound(target.id)
+      return {
+        tokens: `${underGrants('client_id = $1')}
+          UNION ALL ${lookedThrough('token', `x.client_id = $1 AND x.grant_id IS NULL`)}`,
+        values: [target.id],
+      }
+    case 'api':
+      if (!(await findApi(db, target.identifier))) throw new ApiNotFound(target.identifier)
+      return { tokens: lookedThrough('token', 'x.resource = $1'), values: [target.identifier] }
+    case 'before': {
+      const moment = await pastMoment(db, target.moment)
+      return {
+        tokens: lookedThrough('token', 'x.issued_at < $1::timestamptz'),
+        sessions: lookedThrough('session', 'COALESCE(x.login_at, x.created_at) < $1::timestamptz'),
+        values: [moment],
+      }
+    }
+  }
+}
+
+const ofGrants = (condition: string) => ({
+  tokens: underGrants(condition),
+  grants: `SELECT g.*, true AS reached FROM oauth_grant g WHERE ${condition}`,
+})
+
+async function pastMoment(db: Db, moment: Date | 'now'): Promise<Date> {
+  const [row] = await db.$queryRaw<{ present: Date }[]>`SELECT clock_timestamp() AS present`
+  if (!row) throw new Error('the database answered no time')
+  if (moment === 'now') return row.present
+  if (moment > row.present) throw new MomentInTheFuture(moment)
+  return moment
+}

@@ -1,0 +1,325 @@
+// Revoking, by every target there is, on the whole server: what was counted before is dead afterwards everywhere, the count is then
+// zero, and the neighbours live on. Also what revokes by the way: passwords, disabled people, deleted clients.
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createClient, deleteClient, setClientDisabled } from '#src/clients/clients.ts'
+import { hashPassword } from '#src/factors/password.ts'
+import { type Counts, countRevocation, mostLookedAt } from '#src/tokens/dry-run.ts'
+import { tokenKinds } from '#src/tokens/kinds.ts'
+import { type RevocationTarget, revoke } from '#src/tokens/revoke.ts'
+import { rowIdOfValue } from '#src/tokens/row-ids.ts'
+import { deleteUser, setPassword, setUserDisabled } from '#src/users/users.ts'
+import { change, orders, password, stock } from '#test/support/installation.ts'
+import { type Journey, startJourney } from '#test/support/journey.ts'
+import { Person } from '#test/support/person.ts'
+import { startServer, type TestServer } from '#test/support/server.ts'
+
+let server: TestServer
+let prisma: TestServer['database']['prisma']
+let j: Journey
+beforeAll(async () => {
+  server = await startServer()
+  prisma = server.database.prisma
+  j = await startJourney(server)
+})
+afterAll(() => server.stop())
+
+type Held = { person: Person; userinfo: string; jwt: string; opaque: string; refresh: string; clientId: string }
+
+/** Every kind of token, of one grant in one browser session. */
+async function everything(clientId = 'shop-web', person = new Person(server.url)): Promise<Held> {
+  const query = { client_id: clientId, scope: 'openid offline_access orders:read stock:read', prompt: 'consent' }
+  const first = await j.tokensFor({ ...query, resource: orders }, person, { resource: orders })
+  const jwt = first.access_token
+  const second = await j.tokensFor({ ...query, resource: stock }, person, { resource: stock })
+  const opaque = second.access_token
+  const third = await j.tokensFor({ ...query, scope: 'openid offline_access' }, person)
+  return { person, userinfo: third.access_token, jwt, opaque, refresh: third.refresh, clientId }
+}
+
+const id = (value: string) => rowIdOfValue(value)
+const row = (value: string) => prisma.token.findUniqueOrThrow({ where: { id: new Uint8Array(id(value)) } })
+const grantOf = async (value: string) => (await row(value)).grantId ?? ''
+const sessionOf = async (value: string) =>
+  (await prisma.grant.findUniqueOrThrow({ where: { id: await grantOf(value) } })).sessionUid ?? ''
+
+/** Which doors still take them. A refresh is asked last: it changes the token. */
+async function doors(held: Held): Promise<Record<string, boolean | string>> {
+  return {
+    jwt: (await j.introspect(held.jwt, 'orders-api')).body.active ?? 'no answer',
+    opaque: (await j.introspect(held.opaque, 'stock-api')).body.active ?? 'no answer',
+    userinfo: (await j.userinfo(held.userinfo)).status === 200,
+    refresh: (await j.refresh(held.refresh, {}, { as: held.clientId })).body.error ?? true,
+  }
+}
+const open = { jwt: true, opaque: true, userinfo: true, refresh: true }
+const closed = { jwt: false, opaque: false, userinfo: false, refresh: 'invalid_grant' }
+const none: Counts = { accessTokens: 0, refreshTokens: 0, codes: 0, grants: 0, sessions: 0, more: false }
+
+/** Dry run, the same again because it changed nothing, revoke, count to zero. */
+async function dryRunThenRevoke(target: RevocationTarget): Promise<Counts> {
+  const counts = await countRevocation(prisma, target)
+  expect(await countRevocation(prisma, target)).toEqual(counts)
+  await revoke(prisma, target, change())
+  expect(await countRevocation(prisma, target)).toEqual(none)
+  return counts
+}
+const events = (event: string, targetId: string) => prisma.auditEvent.count({ where: { event, targetId } })
+
+describe('revoked is refused at introspection, userinfo and refresh, and nothing beside it:', () => {
+  test('one access token, opaque or JWT', async () => {
+    const held = await everything()
+    for (const value of [held.jwt, held.opaque]) {
+      expect(await dryRunThenRevoke({ kind: 'token', id: id(value) })).toEqual({ ...none, accessTokens: 1, grants: 1 })
+      expect(await events('token.revoked', id(value).toString('base64url'))).toBe(1)
+      await revoke(prisma, { kind: 'token', id: id(value) }, change())
+      expect(await events('token.revoked', id(value).toString('base64url'))).toBe(1)
+    }
+    expect(await doors(held)).toEqual({ ...open, jwt: false, opaque: false })
+  })
+
+  test('a refresh token takes its grant along, as at the revocation endpoint (RFC 7009 2.1)', async () => {
+    const held = await everything()
+    const grant = await grantOf(held.refresh)
+    const counts = await dryRunThenRevoke({ kind: 'token', id: id(held.refresh) })
+    expect(counts).toMatchObject({ accessTokens: 3, refreshTokens: 3, grants: 1, sessions: 0 })
+    expect(await events('grant.revoked', grant)).toBe(1)
+    expect(await doors(held)).toEqual(closed)
+  })
+
+  test('a code that nobody redeemed', async () => {
+    const { code, verifier } = await j.codeFor()
+    expect(await dryRunThenRevoke({ kind: 'token', id: id(code) })).toEqual({ ...none, codes: 1, grants: 1 })
+    expect((await j.redeem(code, verifier)).body.error).toBe('invalid_grant')
+  })
+
+  test('a grant, and not the same person’s grant for another client', async () => {
+    const person = new Person(server.url)
+    const [held, other] = [await everything('shop-web', person), await j.tokensFor({ client_id: 'shop-spa' }, person)]
+    const grant = await grantOf(held.jwt)
+    expect(await dryRunThenRevoke({ kind: 'grant', id: grant })).toMatchObject({
+      accessTokens: 3,
+      grants: 1,
+      sessions: 0,
+    })
+    expect(await doors(held)).toEqual(closed)
+    expect((await j.userinfo(other.access_token)).status).toBe(200)
+    await expect(revoke(prisma, { kind: 'grant', id: grant }, change())).rejects.toThrow('not a grant that is in force')
+  })
+
+  test('a session: its grants for every client, and the browser has to sign in again', async () => {
+    const person = new Person(server.url)
+    const [held, spa] = [await everything('shop-web', person), await j.tokensFor({ client_id: 'shop-spa' }, person)]
+    const elsewhere = await everything()
+    const uid = await sessionOf(held.jwt)
+    const counts = await dryRunThenRevoke({ kind: 'session', uid })
+    expect(counts).toMatchObject({ accessTokens: 4, grants: 2, sessions: 1 })
+    expect(await events('session.ended', uid)).toBe(1)
+    expect(await doors(held)).toEqual(closed)
+    expect((await j.userinfo(spa.access_token)).status).toBe(401)
+    expect((await person.open((await j.begin()).address)).url).toContain('/login')
+    expect(await doors(elsewhere)).toEqual(open)
+  })
+
+  test('a session, also for a grant that a request under way adds to it meanwhile', async () => {
+    const held = await everything()
+    const uid = await sessionOf(held.jwt)
+    await revoke(prisma, { kind: 'session', uid }, change())
+    await prisma.grant.updateMany({ where: { sessionUid: uid }, data: { revokedAt: null, generation: 0 } }) // as that one would be
+    expect(await doors(held)).toEqual(closed)
+  })
+
+  test('a session that was signed out of: what outlives a logout ends too', async () => {
+    const held = await everything()
+    const uid = await sessionOf(held.jwt)
+    await held.person.submit(await held.person.open('/oauth/logout'), { decision: 'logout' })
+    expect(await doors({ ...held })).toMatchObject({ userinfo: true })
+    expect(await dryRunThenRevoke({ kind: 'session', uid })).toMatchObject({ grants: 1, sessions: 0 })
+    expect((await j.userinfo(held.userinfo)).status).toBe(401)
+  })
+
+  test('an agreement: every session’s grant for that client ends, and the person is asked again', async () => {
+    const [one, two] = [await everything(), await everything()]
+    const spa = await j.tokensFor({ client_id: 'shop-spa' })
+    const consent = { kind: 'consent', userId: j.alice.id, clientId: 'shop-web' } as const
+    expect((await dryRunThenRevoke(consent)).grants).toBeGreaterThanOrEqual(2)
+    expect(await doors(one)).toEqual(closed)
+    expect(await doors(two)).toEqual(closed)
+    expect((await j.userinfo(spa.access_token)).status).toBe(200)
+    expect((await one.person.open((await j.begin()).address)).url).toContain('/consent')
+    await expect(revoke(prisma, consent, change())).rejects.toThrow('is not known')
+    await expect(countRevocation(prisma, { ...consent, clientId: 'reports' })).rejects.toThrow('is not known')
+  })
+
+  test('a person, and nobody else; services keep theirs', async () => {
+    const held = await everything()
+    const service = await j.post(
+      '/oauth/token',
+      { grant_type: 'client_credentials', scope: 'stock:read' },
+      { as: 'reports' },
+    )
+    const counts = await dryRunThenRevoke({ kind: 'user', id: j.alice.id })
+    expect(counts.sessions).toBeGreaterThanOrEqual(1)
+    expect(counts.accessTokens).toBeGreaterThanOrEqual(3)
+    expect(await doors(held)).toEqual(closed)
+    expect((await held.person.open((await j.begin()).address)).url).toContain('/login')
+    expect((await j.introspect(service.body.access_token, 'stock-api')).body.active).toBe(true)
+  })
+
+  test('a client: also the tokens it has for itself', async () => {
+    const spa = await j.tokensFor({ client_id: 'shop-spa' })
+    const mine = await j.post(
+      '/oauth/token',
+      { grant_type: 'client_credentials', scope: 'stock:read' },
+      { as: 'reports' },
+    )
+    const jwt = await j.post(
+      '/oauth/token',
+      { grant_type: 'client_credentials', scope: 'orders:read' },
+      { as: 'reports' },
+    )
+    const counts = await dryRunThenRevoke({ kind: 'client', id: 'reports' })
+    expect(counts).toMatchObject({ refreshTokens: 0, grants: 0, sessions: 0, more: false })
+    expect(counts.accessTokens).toBeGreaterThanOrEqual(2)
+    expect((await j.introspect(mine.body.access_token, 'stock-api')).body.active).toBe(false)
+    expect((await j.introspect(jwt.body.access_token, 'orders-api')).body.active).toBe(false)
+    expect((await j.userinfo(spa.access_token)).status).toBe(200)
+    expect(await dryRunThenRevoke({ kind: 'client', id: 'shop-spa' })).toMatchObject({ sessions: 0 })
+    expect((await j.userinfo(spa.access_token)).status).toBe(401)
+  })
+
+  test('an API, and not the other API', async () => {
+    const held = await everything()
+    expect((await dryRunThenRevoke({ kind: 'api', identifier: stock })).accessTokens).toBeGreaterThanOrEqual(1)
+    expect(await doors(held)).toEqual({ ...open, opaque: false })
+  })
+
+  test('everything before a moment, sessions too; what comes after it is not touched', async () => {
+    const held = await everything()
+    const service = await j.post(
+      '/oauth/token',
+      { grant_type: 'client_credentials', scope: 'stock:read' },
+      { as: 'reports' },
+    )
+    await untilNextSecond()
+    const counts = await dryRunThenRevoke({ kind: 'before', moment: 'now' })
+    expect(counts.sessions).toBeGreaterThanOrEqual(1)
+    expect(await doors(held)).toEqual(closed)
+    expect((await j.introspect(service.body.access_token, 'stock-api')).body.active).toBe(false)
+    expect((await held.person.open((await j.begin()).address)).url).toContain('/login')
+    await untilNextSecond()
+    expect(await doors(await everything())).toEqual(open)
+  })
+})
+
+/** Times of issue are whole seconds: of the second of a revocation, everything counts as before it. */
+const untilNextSecond = () => new Promise((resolve) => setTimeout(resolve, 1_001 - (Date.now() % 1_000)))
+
+describe('a moment', () => {
+  const epoch = async () => (await prisma.tokenEpoch.findUnique({ where: { id: 1 } }))?.notBefore
+  test('never moves back, and an earlier one leaves no record', async () => {
+    const before = await epoch()
+    const records = await prisma.auditEvent.count({ where: { targetKind: 'epoch' } })
+    await revoke(prisma, { kind: 'before', moment: new Date('2020-01-01T00:00:00Z') }, change())
+    expect(await epoch()).toEqual(before)
+    expect(await prisma.auditEvent.count({ where: { targetKind: 'epoch' } })).toBe(records)
+  })
+
+  test('in the future is refused, by the clock of the database', async () => {
+    const before = await epoch()
+    const target = { kind: 'before', moment: new Date(Date.now() + 60_000) } as const
+    await expect(revoke(prisma, target, change())).rejects.toThrow('is in the future')
+    await expect(countRevocation(prisma, target)).rejects.toThrow('is in the future')
+    expect(await epoch()).toEqual(before)
+  })
+})
+
+test('a count ends at a bound and says so: it is not worth more of the database’s time', async () => {
+  await server.database.pool.query(
+    `INSERT INTO token (id, kind, client_id, expires_at, payload)
+     SELECT sha256(('many' || n)::bytea), ${tokenKinds.ClientCredentials}, 'orders-api', now() + interval '1 hour', '{}' FROM generate_series(1, $1::int) n`,
+    [mostLookedAt + 1],
+  )
+  const counts = await countRevocation(prisma, { kind: 'before', moment: 'now' })
+  expect(counts.more).toBe(true)
+  expect(counts.accessTokens + counts.refreshTokens + counts.codes).toBeLessThanOrEqual(mostLookedAt)
+  await server.database.pool.query(`DELETE FROM token WHERE client_id = 'orders-api'`)
+})
+
+describe('nothing is ended, and the field is named, for', () => {
+  test.each<[RevocationTarget, string]>([
+    [{ kind: 'token', id: Buffer.alloc(32) }, 'token'],
+    [{ kind: 'grant', id: 'nobody' }, 'grant'],
+    [{ kind: 'grant', id: 'a\0b' }, 'grant'],
+    [{ kind: 'session', uid: 'nobody' }, 'session'],
+    [{ kind: 'session', uid: '\ud800' }, 'session'],
+    [{ kind: 'consent', userId: 'x', clientId: 'shop-web' }, 'consent'],
+    [{ kind: 'user', id: 'nobody' }, 'user'],
+    [{ kind: 'user', id: '00000000-0000-4000-8000-000000000000' }, 'user'],
+    [{ kind: 'client', id: 'no\0body' }, 'clientId'],
+    [{ kind: 'client', id: 'nobody' }, 'clientId'],
+    [{ kind: 'api', identifier: 'https://nowhere.example' }, 'identifier'],
+    [{ kind: 'api', identifier: 'no\0where' }, 'identifier'],
+  ])('%j', async (target, field) => {
+    for (const attempt of [() => revoke(prisma, target, change()), () => countRevocation(prisma, target)])
+      await expect(attempt()).rejects.toMatchObject({ kind: 'missing', field })
+  })
+})
+
+describe('what ends tokens by the way:', () => {
+  test('a changed password', async () => {
+    const held = await everything()
+    await setPassword(prisma, j.alice.id, await hashPassword(password), change())
+    expect(await doors(held)).toEqual(closed)
+    expect((await held.person.open((await j.begin()).address)).url).toContain('/login')
+  })
+
+  test('a disabled person; switching them on again brings nothing back', async () => {
+    const held = await everything()
+    await setUserDisabled(prisma, j.alice.id, true, change())
+    expect(await doors(held)).toEqual(closed)
+    await setUserDisabled(prisma, j.alice.id, false, change())
+    expect(await doors(held)).toEqual(closed)
+  })
+
+  test('a disabled client; switching it on again brings nothing back', async () => {
+    const held = await everything()
+    await setClientDisabled(prisma, 'shop-web', true, change())
+    await server.settle()
+    expect(await doors(held)).toEqual({ ...closed, refresh: 'invalid_client' })
+    await setClientDisabled(prisma, 'shop-web', false, change())
+    await server.settle()
+    expect(await doors(held)).toEqual(closed)
+  })
+
+  test('a deleted client, also one that is made again under its id', async () => {
+    const make = () =>
+      createClient(
+        prisma,
+        {
+          id: 'brief',
+          type: 'web',
+          redirectUris: [j.callback],
+          scopes: ['openid', 'offline_access'],
+          apis: { [orders]: ['orders:read'], [stock]: ['stock:read'] },
+        },
+        [{ value: j.secret }],
+        change(),
+      )
+    await make()
+    await server.settle()
+    const held = await everything('brief')
+    expect(await doors(held)).toEqual(open)
+    await deleteClient(prisma, 'brief', change())
+    await server.settle()
+    expect(await doors(held)).toEqual({ ...closed, refresh: 'invalid_client' })
+    await make()
+    await server.settle()
+    expect(await doors(held)).toEqual(closed)
+  })
+
+  test('a deleted person', async () => {
+    const held = await everything()
+    await deleteUser(prisma, j.alice.id, change())
+    expect(await doors(held)).toEqual(closed)
+  })
+})
