@@ -2,6 +2,7 @@
 // Nothing here opens a file besides the `X_FILE` forms and nothing connects to anything.
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
+import { availableParallelism } from 'node:os'
 import { isAbsolute, resolve } from 'node:path'
 import { z } from 'zod'
 
@@ -34,6 +35,16 @@ const port = (name: string) =>
     .regex(/^\d{1,5}$/, `${name} must be a whole number from 0 to 65535`)
     .transform(Number)
     .refine((n) => n <= 65535, 'must be at most 65535')
+
+const maxWorkers = 64
+
+const workers = z.string().transform((value, context) => {
+  if (value === 'auto') return Math.min(availableParallelism(), maxWorkers)
+  const count = /^\d{1,2}$/.test(value) ? Number(value) : 0
+  return count >= 1 && count <= maxWorkers
+    ? count
+    : fail(context, `must be auto or a whole number from 1 to ${maxWorkers}`)
+})
 
 const secretKeys = z.string().transform((value, context) => {
   const keys = value.split(',').map((part) => part.trim())
@@ -134,9 +145,10 @@ const variables = {
     about: 'Addresses or ranges of reverse proxies whose X-Forwarded-For is believed. Everybody else’s is removed.',
   },
   WORKERS: {
-    schema: z.literal('1', 'must be 1 in this version: run several replicas instead').transform(Number),
+    schema: workers,
     default: '1',
-    about: 'Processes to run. Only 1 for now: run several replicas on one database instead.',
+    about:
+      'Processes that answer, on one port: a number, or `auto` for one per core. Each has its own DATABASE_POOL_SIZE connections.',
   },
   LOG_LEVEL: {
     schema: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']),
@@ -144,9 +156,9 @@ const variables = {
     about: 'Least severe line to print.',
   },
   METRICS_PORT: {
-    schema: z.literal('0', 'must be 0 in this version: there are no metrics yet').transform(Number),
+    schema: port('METRICS_PORT'),
     default: '0',
-    about: 'Port of /metrics. Only 0 (off) for now.',
+    about: 'Port of /metrics (Prometheus), on loopback unless HOST is set; one for all workers. 0: off.',
   },
   DATABASE_POOL_SIZE: {
     schema: z
@@ -192,6 +204,10 @@ export type Config = Readonly<{
   adminPassword: string | undefined
   smtpUrl: string | undefined
   trustProxy: readonly string[]
+  workers: number
+  /** 0: off. */
+  metricsPort: number
+  metricsHost: string
   logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent'
   sessionTtlSeconds: number
   shutdownTimeoutSeconds: number
@@ -214,6 +230,9 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
 
   const production = env.NODE_ENV === 'production'
   const issuer = values.ISSUER_URL as string | undefined
+  if (values.METRICS_PORT !== 0 && values.METRICS_PORT === values.PORT)
+    problems.push('METRICS_PORT must differ from PORT')
+  if (values.PORT === 0 && Number(values.WORKERS) > 1) problems.push('PORT must be named when several WORKERS share it')
   if ((values.ADMIN_EMAIL === undefined) !== (values.ADMIN_PASSWORD === undefined))
     problems.push('ADMIN_EMAIL and ADMIN_PASSWORD belong together: set both or neither')
   if (production) {
@@ -241,6 +260,10 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     adminPassword: values.ADMIN_PASSWORD as string | undefined,
     smtpUrl: values.SMTP_URL as string | undefined,
     trustProxy: values.TRUST_PROXY as string[],
+    workers: values.WORKERS as number,
+    metricsPort: values.METRICS_PORT as number,
+    // Not the production default of HOST: what is counted is the operator's, not everybody's.
+    metricsHost: (values.HOST as string | undefined) ?? 'localhost',
     logLevel: values.LOG_LEVEL as Config['logLevel'],
     sessionTtlSeconds: values.SESSION_TTL_SECONDS as number,
     shutdownTimeoutSeconds: values.SHUTDOWN_TIMEOUT_SECONDS as number,

@@ -1,94 +1,137 @@
-// The life of the process: read, open, bring up to date, listen; after the stop signal the same backwards. What the server is
-// made of is in app.ts.
-import { setTimeout as delay } from 'node:timers/promises'
-import { createApp } from './app.ts'
+// The life of the first process: read, open, bring up to date, serve; after the stop signal the same backwards. It answers itself,
+// or has workers that do (WORKERS); what must exist once is here either way. What the server is made of is in app.ts.
 import { bootstrap } from './bootstrap/bootstrap.ts'
 import type { Config } from './config.ts'
-import { closeDatabase, openDatabase } from './db/database.ts'
+import { closeDatabase, type Database, openDatabase } from './db/database.ts'
 import { migrate } from './db/migrate.ts'
 import { untilReachable } from './db/reachable.ts'
-import { createListener } from './http/listener.ts'
+import { passwordHashing } from './factors/password.ts'
+import { createSchedule } from './jobs/schedule.ts'
 import { createSecretKeys, loadOrCreateSecretKey } from './keys/secret-key.ts'
-import { createLog, type Log } from './log.ts'
+import { listSigningKeys } from './keys/signing-key-list.ts'
+import { createLog } from './log.ts'
+import { createMetrics, type DatabaseFacts, type Metrics, printSum } from './metrics.ts'
+import { serveMetrics } from './metrics-server.ts'
+import { createClosing, watchProcess } from './process-life.ts'
+import { sweepLagSeconds, tableSizes } from './tokens/growth.ts'
+import { sweep } from './tokens/sweep.ts'
+
+/** Beside workers the first process only does scheduled work and looks after figures. */
+const poolSizeBesideWorkers = 3
 
 /** Resolves after a stop signal, when everything is closed.
  *  @throws the reason why it could not start; the message is for the operator, and nothing is left running. */
-export async function run(config: Config): Promise<void> {
-  const log = createLog(config)
+export async function run(given: Config): Promise<void> {
+  const log = createLog(given)
   const life = watchProcess(log)
-  const opened: [what: string, close: () => Promise<unknown>][] = []
+  const { stop } = life
+  const closing = createClosing(log)
+  const now = () => new Date()
   try {
-    const secretKeys = createSecretKeys(config.secretKeys ?? [loadOrCreateSecretKey(config.dataDir)])
-    let url = config.databaseUrl
-    if (!url) {
-      const { startEmbeddedPostgres } = await import('./db/embedded-postgres.ts')
-      const embedded = await startEmbeddedPostgres({ dataDir: config.dataDir, log })
-      opened.push(['embedded PostgreSQL', embedded.stop])
-      url = embedded.url
-    }
-    const database = openDatabase(url, {
-      poolSize: config.databasePoolSize,
-      onError: (err) => {
-        if (!life.stop.aborted) log.warn({ event: 'database.connection_lost', err })
-      },
+    const keys = given.secretKeys ?? [loadOrCreateSecretKey(given.dataDir)]
+    const databaseUrl = given.databaseUrl ?? (await startEmbedded())
+    const config: Config = Object.freeze({ ...given, secretKeys: keys, databaseUrl })
+    const secretKeys = createSecretKeys(keys)
+    const alone = config.workers === 1
+    const database = openDatabase(databaseUrl, {
+      poolSize: alone ? config.databasePoolSize : poolSizeBesideWorkers,
+      onError: life.unlessStopping((err) => log.warn({ event: 'database.connection_lost', err })),
     })
-    opened.push(['database', () => closeDatabase(database)])
-    await untilReachable(database, { log, signal: life.stop })
+    closing.add('database', () => closeDatabase(database))
+    await untilReachable(database, { log, signal: stop })
     await migrate(database, { log })
-    const { banner } = await bootstrap({ config, database, secretKeys, log, now: () => new Date() })
-    const app = await createApp({ config, log, database, secretKeys, isDraining: () => life.stop.aborted })
-    opened.push(['app', () => app.stop()])
-    const listener = createListener(app.callback())
-    await listener.listen(config)
-    opened.push(['listener', () => listener.drain(config.shutdownTimeoutSeconds * 1000)])
+    const { banner } = await bootstrap({ config, database, secretKeys, log, now })
+
+    const metrics = createMetrics()
+    metrics.watchDatabase(() => factsOf(database, now()))
+    const { failure, print } = alone ? await serveHere() : await serveByWorkers()
+    if (config.metricsPort !== 0) {
+      const { metricsHost: host, metricsPort: port } = config
+      const onError = (err: unknown) => log.error({ event: 'metrics.failed', err })
+      const server = await serveMetrics({ host, port, print, onError })
+      closing.add('metrics', server.close)
+    }
+    const schedule = scheduleOf(database, metrics)
+    schedule.start()
+    closing.add('schedule', () => schedule.stop())
 
     life.started()
-    log.info({ event: 'server.started', issuer: config.issuerUrl, host: config.host, port: config.port })
+    log.info({
+      event: 'server.started',
+      issuer: config.issuerUrl,
+      host: config.host,
+      port: config.port,
+      workers: config.workers,
+    })
     process.stdout.write(banner.map((line) => `${line}\n`).join(''))
-    await life.untilStop()
-    listener.leave()
+    await Promise.race([life.untilStop(), failure])
     log.info({ event: 'server.draining' })
-    // /readyz says 503 from here on; new connections are still answered while load balancers take notice.
-    if (config.production) await delay(1_000)
+
+    async function serveHere() {
+      const { serve } = await import('./serving.ts') // most of the program: beside workers it is not loaded
+      const serving = await serve({ config, database, secretKeys, log, metrics, stop, sharesPort: false })
+      closing.add('serving', serving.close)
+      return { failure: life.untilStop(), print: metrics.print }
+    }
+
+    async function serveByWorkers() {
+      passwordHashing.close() // the bootstrap may have hashed; from here on the workers do
+      const { startWorkers } = await import('./workers.ts')
+      const workers = await startWorkers({ config, log, stop })
+      closing.add('workers', workers.close)
+      return {
+        failure: workers.failure,
+        print: async () => printSum([await metrics.counted(), ...(await workers.counted())]),
+      }
+    }
   } finally {
-    for (const [what, close] of opened.reverse())
-      await close().catch((err: unknown) => log.error({ event: 'server.close_failed', what, err }))
+    await closing.close()
   }
   log.info({ event: 'server.stopped' })
+
+  async function startEmbedded(): Promise<string> {
+    const { startEmbeddedPostgres } = await import('./db/embedded-postgres.ts')
+    const connections = given.workers * given.databasePoolSize + 20
+    const embedded = await startEmbeddedPostgres({
+      dataDir: given.dataDir,
+      log,
+      ...(connections > 100 ? { settings: { max_connections: String(connections) } } : {}),
+    })
+    closing.add('embedded PostgreSQL', embedded.stop)
+    return embedded.url
+  }
+
+  function scheduleOf(database: Database, metrics: Metrics) {
+    return createSchedule({
+      database,
+      log,
+      now,
+      jobs: [
+        {
+          name: 'sweep',
+          everySeconds: 10,
+          run: (context) =>
+            sweep(context.database, {
+              now: context.now(),
+              maxSeconds: 8,
+              signal: context.signal,
+              onBatch: ({ table, rows, seconds }) => metrics.swept(table, rows, seconds),
+            }),
+        },
+      ],
+      onRun: ({ job, outcome, seconds }) => metrics.jobRun(job, outcome, seconds),
+    })
+  }
 }
 
-/** Signals and faults of the process as a whole. */
-function watchProcess(log: Log) {
-  const stop = new AbortController()
-  let started = false
-  let firstSignalAt: number | undefined
-  const onSignal = () => {
-    // npm hands a Ctrl-C on to its child, which has it from the terminal already: one key press, two signals.
-    if (firstSignalAt !== undefined && performance.now() - firstSignalAt > 500) process.exit(1)
-    firstSignalAt ??= performance.now()
-    stop.abort()
-  }
-  process.on('SIGTERM', onSignal).on('SIGINT', onSignal)
-  process.on('unhandledRejection', (err) => {
-    log.error({ event: 'process.rejection_unhandled', err })
-    if (!started) process.exit(1)
-  })
-  process.on('uncaughtException', (err) => {
-    // Whatever was under way is in an unknown state: finish the requests of others, then let the supervisor start afresh.
-    log.fatal({ event: 'process.exception_uncaught', err })
-    if (!started) process.exit(1)
-    process.exitCode = 1
-    stop.abort()
-  })
-  return {
-    stop: stop.signal,
-    started: () => {
-      started = true
-    },
-    untilStop: () =>
-      new Promise<void>((resolve) => {
-        if (stop.signal.aborted) resolve()
-        else stop.signal.addEventListener('abort', () => resolve())
-      }),
-  }
+async function factsOf(database: Database, now: Date): Promise<DatabaseFacts> {
+  const [tables, sweepLag, keys] = await Promise.all([
+    tableSizes(database),
+    sweepLagSeconds(database),
+    listSigningKeys(database.prisma),
+  ])
+  const signingKeys = keys
+    .filter(({ state }) => state === 'current')
+    .map((key) => ({ alg: key.alg, ageSeconds: (now.getTime() - (key.activatedAt ?? key.createdAt).getTime()) / 1000 }))
+  return { tables, sweepLag, signingKeys }
 }

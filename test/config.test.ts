@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { ConfigurationError, documentConfiguration, readConfig } from '#src/config.ts'
@@ -91,6 +91,10 @@ test.each([
   ['TRUST_PROXY', '10.0.0.0/33'],
   ['TRUST_PROXY', 'proxy.internal'],
   ['WORKERS', '0'],
+  ['WORKERS', '65'],
+  ['WORKERS', 'many'],
+  ['METRICS_PORT', '99999'],
+  ['METRICS_PORT', '3000'],
   ['LOG_LEVEL', 'loud'],
   ['DATABASE_POOL_SIZE', '0'],
   ['SESSION_TTL_SECONDS', '1'],
@@ -100,6 +104,19 @@ test.each([
   expect(problems).toHaveLength(1)
   expect(problems[0]).toMatch(new RegExp(`^${name} `))
   if (['SECRET_KEY', 'ADMIN_PASSWORD', 'DATABASE_URL'].includes(name)) expect(problems[0]).not.toContain(value)
+})
+
+test('WORKERS: a number, or one per core', () => {
+  expect(readConfig({}).workers).toBe(1)
+  expect(readConfig({ WORKERS: '64' }).workers).toBe(64)
+  expect(readConfig({ WORKERS: 'auto' }).workers).toBe(Math.min(availableParallelism(), 64))
+  expect(problemsOf({ WORKERS: '2', PORT: '0' })).toEqual(['PORT must be named when several WORKERS share it'])
+})
+
+test('metrics are for this machine unless HOST says otherwise, in production too', () => {
+  expect(readConfig({ METRICS_PORT: '9090' })).toMatchObject({ metricsPort: 9090, metricsHost: 'localhost' })
+  expect(readConfig({ ...production, METRICS_PORT: '9090' })).toMatchObject({ host: '::', metricsHost: 'localhost' })
+  expect(readConfig({ METRICS_PORT: '9090', HOST: '10.0.0.1' }).metricsHost).toBe('10.0.0.1')
 })
 
 test('several bad values are several lines of one message', () => {

@@ -46,7 +46,7 @@ export function isUnavailable(error: unknown): boolean {
     current instanceof Error && depth < 5;
     current = current.cause, depth++
   ) {
-    const code = (current as Error & { code?: unknown }).code
+    const code = sqlStateUnderPrisma(current) ?? (current as Error & { code?: unknown }).code
     if (
       typeof code === 'string' &&
       (/^(08|53|57)/.test(code) ||
@@ -74,4 +74,10 @@ export function isUnavailable(error: unknown): boolean {
       return true
   }
   return false
+}
+
+/** Prisma has a code of its own for what it does not know (P2039); the database's stands inside. */
+function sqlStateUnderPrisma(error: Error): string | undefined {
+  const { meta } = error as Error & { meta?: { driverAdapterError?: { cause?: { originalCode?: string } } } }
+  return meta?.driverAdapterError?.cause?.originalCode
 }

@@ -2,27 +2,20 @@
 // take the same time and get the same answer (ASVS 6.3.8). Which passwords may be chosen is password-rules.ts; limits on
 // guessing are the door's.
 import { randomBytes } from 'node:crypto'
-import argon2 from 'argon2'
 import type { Db } from '#src/db/database.ts'
 import { emailKey } from '#src/users/users.ts'
-import { createWorkQueue, QueueFull } from './work-queue.ts'
+import { createHashing, HashingBusy } from './hashing.ts'
 
 /** OWASP Password Storage Cheat Sheet, ASVS 5.0 11.4.2: argon2id with at least m = 46 MiB, t = 1, p = 1.
  *  Raising one of them rehashes each password at its owner's next login. */
-const parameters = { memoryCost: 46 * 1024, timeCost: 1, parallelism: 1 } as const
-const hashLength = 32
+const parameters = { memoryCost: 46 * 1024, timeCost: 1, parallelism: 1, hashLength: 32 } as const
 const saltLength = 16
 
-/** Each hash holds 46 MiB and a thread. Two at once leave the other threads of the pool to the rest of the process, and
- *  a flood of logins meets a full queue, not a full memory. */
-const queue = createWorkQueue({ running: 2, waiting: 64 })
+/** One for the whole process. Whoever starts the process says how many share the machine, and counts. */
+export const passwordHashing = createHashing()
 
 /** NIST SP 800-63B-4 asks for at least 64; ASVS 6.2.9. More is refused before any work is done on it. */
 export const maxPasswordLength = 256
-
-export class HashingBusy extends Error {
-  override name = 'HashingBusy'
-}
 
 type PasswordVerdict = { ok: true; userId: string } | { ok: false; reason: 'wrong_credentials' | 'busy' | 'too_long' }
 
@@ -45,12 +38,12 @@ export async function verifyPassword(
   })
   const credential = user?.credentials[0]
   try {
-    const matches = await queue(() => argon2.verify(credential?.secret ?? nobodysHash(), password))
+    const matches = await passwordHashing.verify(credential?.secret ?? nobodysHash(), password)
     if (!user || !credential || user.disabledAt || !matches) return { ok: false, reason: 'wrong_credentials' }
-    if (argon2.needsRehash(credential.secret, parameters)) await rehash(db, credential, password)
+    if (needsRehash(credential.secret)) await rehash(db, credential, password)
     return { ok: true, userId: user.id }
   } catch (error) {
-    if (error instanceof QueueFull) return { ok: false, reason: 'busy' }
+    if (error instanceof HashingBusy) return { ok: false, reason: 'busy' }
     throw error
   }
 }
@@ -60,22 +53,30 @@ export async function verifyPassword(
 export async function hashPassword(plain: string): Promise<string> {
   const password = normalisePassword(plain)
   if (password === undefined) throw new RangeError('password is too long')
-  try {
-    return await queue(() => argon2.hash(password, { type: argon2.argon2id, ...parameters, hashLength }))
-  } catch (error) {
-    throw error instanceof QueueFull ? new HashingBusy('too many passwords wait to be hashed', { cause: error }) : error
-  }
+  return passwordHashing.hash(password, parameters)
 }
 
 /** True for an argon2id PHC string whose cost this server would pay: what a declarative file may bring from elsewhere. */
 export function isPasswordHash(text: string): boolean {
+  const cost = costOf(text)
+  if (!cost) return false
+  const { memory, time, lanes } = cost
+  return lanes >= 1 && lanes <= 8 && time >= 1 && time <= 16 && memory >= 8 * lanes && memory <= 262_144
+}
+
+function needsRehash(hash: string): boolean {
+  const cost = costOf(hash)
+  const { memoryCost, timeCost, parallelism } = parameters
+  return cost?.memory !== memoryCost || cost.time !== timeCost || cost.lanes !== parallelism
+}
+
+/** What a PHC string says of its own cost. */
+function costOf(text: string): Record<'memory' | 'time' | 'lanes', number> | undefined {
   const parts = /^\$argon2id\$v=19\$([a-z0-9=,]{11,24})\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,86}$/.exec(text)
   const cost = new Map(parts?.[1]?.split(',').map((part) => part.split('=') as [string, string]))
+  if (cost.size !== 3) return undefined
   const number = (name: string) => (/^\d{1,7}$/.test(cost.get(name) ?? '') ? Number(cost.get(name)) : 0)
-  const [memory, time, lanes] = [number('m'), number('t'), number('p')]
-  return (
-    cost.size === 3 && lanes >= 1 && lanes <= 8 && time >= 1 && time <= 16 && memory >= 8 * lanes && memory <= 262_144
-  )
+  return { memory: number('m'), time: number('t'), lanes: number('p') }
 }
 
 /** NIST SP 800-63B-4 3.1.1.2: Unicode is normalised once, and then never changed or cut.
@@ -89,7 +90,7 @@ function normalisePassword(plain: string): string | undefined {
 /** A hash that no password has, of the same parameters: verifying it costs what verifying a real one costs. */
 function nobodysHash(): string {
   const base64 = (bytes: number) => randomBytes(bytes).toString('base64').replace(/=+$/, '')
-  const { memoryCost, timeCost, parallelism } = parameters
+  const { memoryCost, timeCost, parallelism, hashLength } = parameters
   return `$argon2id$v=19$m=${memoryCost},t=${timeCost},p=${parallelism}$${base64(saltLength)}$${base64(hashLength)}`
 }
 

@@ -4,14 +4,14 @@ export class QueueFull extends Error {
   override name = 'QueueFull'
 }
 
-type WorkQueue = <T>(work: () => Promise<T>) => Promise<T>
+type WorkQueue = (<T>(work: () => Promise<T>) => Promise<T>) & { waiting(): number }
 
 /** @throws QueueFull (from the returned function) when `limits.waiting` are waiting already. */
 export function createWorkQueue(limits: { running: number; waiting: number }): WorkQueue {
   const waiting: (() => void)[] = []
   let running = 0
 
-  return async (work) => {
+  const run = async <T>(work: () => Promise<T>): Promise<T> => {
     if (running < limits.running) running++
     else if (waiting.length < limits.waiting) await new Promise<void>((start) => waiting.push(start))
     else throw new QueueFull('too much work is waiting')
@@ -24,4 +24,5 @@ export function createWorkQueue(limits: { running: number; waiting: number }): W
       else running--
     }
   }
+  return Object.assign(run, { waiting: () => waiting.length })
 }

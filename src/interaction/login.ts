@@ -69,6 +69,7 @@ export function loginStep({ database, interactions, renderer, csrf }: Interactio
         detail: { reason: verdict.reason },
       })
       if (verdict.reason === 'busy') {
+        ctx.state.unavailable = 'hash_queue'
         ctx.set('Retry-After', '5')
         return render(ctx, pending, { identifier, status: 503, wrong: { problem: 'login.error.busy' } })
       }
