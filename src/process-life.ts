@@ -1,8 +1,6 @@
 // A process from its first line to its last: the signals and faults that end it, and closing what was opened, backwards.
 import type { Log } from './log.ts'
 
-type ProcessLife = ReturnType<typeof watchProcess>
-
 /** Signals and faults of the process as a whole. */
 export function watchProcess(log: Log) {
   const stop = new AbortController()
