@@ -285,6 +285,7 @@ test('every test file is in a folder named after a room, a kind of test, or a fi
     'conformance',
     'hostile',
     'chaos',
+    'bench',
     'process',
     'examples',
     'deploy',

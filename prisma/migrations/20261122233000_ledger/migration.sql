@@ -107,5 +107,5 @@ CREATE INDEX "token_grant_id_idx" ON "token"("grant_id") WHERE "grant_id" IS NOT
 -- serves: whether an origin is still somebody's (src/tokens/sweep.ts)
 CREATE INDEX "session_origin_id_idx" ON "session"("origin_id") WHERE "origin_id" IS NOT NULL;
 CREATE INDEX "oauth_grant_origin_id_idx" ON "oauth_grant"("origin_id") WHERE "origin_id" IS NOT NULL;
--- Its rows come and go all the time. Cleared away at two dead ones in a hundred the table takes a fifth less than at the usual twenty.
+-- Its rows come and go all the time. Cleared away at two dead ones in a hundred the table takes an eighth less than at the usual twenty.
 ALTER TABLE "token" SET (autovacuum_vacuum_scale_factor = 0.02);
