@@ -29,7 +29,8 @@ export type Hashing = Readonly<{
   verify(hash: string, password: string): Promise<boolean>
   /** @returns a PHC string. @throws HashingBusy */
   hash(password: string, parameters: HashingParameters): Promise<string>
-  /** Before the first hash, by a process that answers requests: they go first.
+  /** By a process that is about to answer requests: they go first. The one that hashed for its start is let go, for it has not
+   *  stepped back.
    *  @param processes how many like this one share the machine. */
   standBehind(processes: number): void
   observe(observer: HashingObserver): void
@@ -123,6 +124,13 @@ export function createHashing(entry = join(import.meta.dirname, 'hashing-process
     giveBack('the hashing process ended')
   }
 
+  function letGo(reason: string): void {
+    const former = child
+    child = undefined
+    former?.disconnect()
+    giveBack(reason)
+  }
+
   function giveBack(reason: string): void {
     for (const { reject } of underWay.values()) reject(new HashingBusy(reason))
     underWay.clear()
@@ -134,6 +142,7 @@ export function createHashing(entry = join(import.meta.dirname, 'hashing-process
     standBehind(processes) {
       running = placesFor(processes)
       behind = behindRequests
+      letGo('the server is starting')
       queue = createWorkQueue({ running, waiting: waitingAtMost })
     },
     observe(given) {
@@ -143,10 +152,7 @@ export function createHashing(entry = join(import.meta.dirname, 'hashing-process
     pid: () => child?.pid,
     close() {
       closed = true
-      const closing = child
-      child = undefined
-      closing?.disconnect()
-      giveBack('the server is closing')
+      letGo('the server is closing')
     },
   } satisfies Hashing)
 }

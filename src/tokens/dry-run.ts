@@ -7,13 +7,12 @@ import { ApiNotFound, findApi } from '#src/apis/apis.ts'
 import { findClient } from '#src/clients/clients.ts'
 import { ClientNotFound } from '#src/clients/errors.ts'
 import type { Db } from '#src/db/database.ts'
-import { findUser, UserNotFound } from '#src/users/users.ts'
+import { findUser, isUserId, UserNotFound } from '#src/users/users.ts'
 import { tokenKinds } from './kinds.ts'
 import {
   ConsentNotFound,
   GrantNotFound,
   isStoredId,
-  isUuid,
   MomentInTheFuture,
   type RevocationTarget,
   SessionNotFound,
@@ -109,7 +108,7 @@ async function reachOf(db: Db, target: RevocationTarget): Promise<Reach> {
       const { userId, clientId } = target
       const where = { userId, clientId }
       if (
-        !isUuid(userId) ||
+        !isUserId(userId) ||
         !isStoredId(clientId) ||
         (await db.grant.count({ where })) + (await db.consent.count({ where })) === 0
       )

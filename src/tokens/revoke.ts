@@ -10,7 +10,7 @@ import { ClientNotFound } from '#src/clients/errors.ts'
 import type { Db, Prisma } from '#src/db/database.ts'
 import { atomically } from '#src/db/transaction.ts'
 import { quote, Refusal } from '#src/refusal.ts'
-import { endUserTokens } from '#src/users/users.ts'
+import { endUserTokens, isUserId } from '#src/users/users.ts'
 import { tokenKinds } from './kinds.ts'
 import { rowIdText, TokenNotFound } from './row-ids.ts'
 
@@ -135,7 +135,7 @@ async function withdrawConsent(
   { userId, clientId }: { userId: string; clientId: string },
   change: Change,
 ): Promise<void> {
-  if (!isUuid(userId) || !isStoredId(clientId)) throw new ConsentNotFound(userId, clientId)
+  if (!isUserId(userId) || !isStoredId(clientId)) throw new ConsentNotFound(userId, clientId)
   const { count } = await tx.consent.deleteMany({ where: { userId, clientId } })
   const grants = await endGrants(tx, { userId, clientId }, change)
   if (count + grants === 0) throw new ConsentNotFound(userId, clientId)
@@ -183,8 +183,6 @@ async function endGrants(tx: Prisma.TransactionClient, which: Prisma.GrantWhereI
 
 /** Also keeps NUL, which PostgreSQL refuses, out of the query. */
 export const isStoredId = (id: string): boolean => /^[\x21-\x7e]{1,128}$/.test(id)
-export const isUuid = (id: string): boolean =>
-  /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i.test(id)
 
 function record(
   tx: Prisma.TransactionClient,

@@ -64,15 +64,24 @@ describe('the hashing process', () => {
       const hashing = hashingWith()
       hashing.standBehind(1)
       await hashing.hash('x', parameters)
-      const stat = (path: string) =>
-        readFileSync(path, 'utf8')
-          .replace(/^.*\) /, '')
-          .split(' ')
       const threads = readdirSync(`/proc/${hashing.pid()}/task`)
       expect(threads.length).toBeGreaterThan(4)
       for (const thread of threads) expect(stat(`/proc/${hashing.pid()}/task/${thread}/stat`)[16]).toBe('10')
       // With autogroups a process in another session competes as if it had never stepped back (sched(7)).
       expect(stat(`/proc/${hashing.pid()}/stat`)[3]).toBe(stat(`/proc/${process.pid}/stat`)[3])
+    },
+  )
+
+  test.runIf(process.platform === 'linux')(
+    'that hashed for the start of the server (its first administrator) is not the one that logins wait for',
+    async () => {
+      const hashing = hashingWith()
+      await hashing.hash('x', parameters)
+      const former = hashing.pid()
+      hashing.standBehind(1)
+      await hashing.hash('x', parameters)
+      expect(hashing.pid()).not.toBe(former)
+      expect(stat(`/proc/${hashing.pid()}/stat`)[16]).toBe('10')
     },
   )
 
@@ -173,4 +182,11 @@ function isRunning(pid: number): boolean {
   } catch {
     return false
   }
+}
+
+/** The fields after the name of the process (proc_pid_stat(5)). */
+function stat(path: string): string[] {
+  return readFileSync(path, 'utf8')
+    .replace(/^.*\) /, '')
+    .split(' ')
 }
