@@ -1,6 +1,6 @@
 // What one operation asks of the database when it travels alone: round trips, counted on the wire, and durable commits, counted
 // by the transaction numbers that PostgreSQL gave out (a transaction that only reads gets none). Under load several operations
-// share both.
+// share both. What they cannot share is what is written: the bytes of the write-ahead log, which is also what a replica receives.
 import pg from 'pg'
 import { startArm } from '../arms/arms.ts'
 import { Connection } from '../connection.ts'
@@ -57,6 +57,7 @@ export const storage: FigureSource = {
             unit: '',
             ...(goals.commits ? { goal: { atMost: goals.commits } } : {}),
           },
+          { name: `${name}Wal`, title: `write-ahead log: ${title}`, value: counts.walBytes, unit: 'bytes' },
         )
       }
     } finally {
@@ -74,27 +75,30 @@ async function count(
   port: number,
   proxy: { roundTrips(): number },
   observer: pg.Client,
-): Promise<{ roundTrips: number; commits: number }> {
+): Promise<{ roundTrips: number; commits: number; walBytes: number }> {
   const operation = await scenario.prepare(targetAt(port, 1))
   const connection = await Connection.open(port)
   const roundTrips: number[] = []
   const commits: number[] = []
+  const walBytes: number[] = []
   try {
     for (let n = 0; n < repetitions; n++) {
-      const before = { roundTrips: proxy.roundTrips(), transaction: await nextTransaction(observer) }
+      const before = { roundTrips: proxy.roundTrips(), ...(await written(observer)) }
       await operation(connection, 0)
       roundTrips.push(proxy.roundTrips() - before.roundTrips)
-      commits.push((await nextTransaction(observer)) - before.transaction)
+      const after = await written(observer)
+      commits.push(after.transaction - before.transaction)
+      walBytes.push(after.position - before.position)
     }
   } finally {
     connection.close()
   }
-  return { roundTrips: median(roundTrips), commits: median(commits) }
+  return { roundTrips: median(roundTrips), commits: median(commits), walBytes: median(walBytes) }
 }
 
-async function nextTransaction(observer: pg.Client): Promise<number> {
-  const { rows } = await observer.query<{ next: string }>(
-    'SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS next',
+async function written(observer: pg.Client): Promise<{ transaction: number; position: number }> {
+  const { rows } = await observer.query<{ transaction: string; position: string }>(
+    `SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS transaction, (pg_current_wal_insert_lsn() - '0/0')::text AS position`,
   )
-  return Number(rows[0]?.next)
+  return { transaction: Number(rows[0]?.transaction), position: Number(rows[0]?.position) }
 }
