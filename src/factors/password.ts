@@ -87,6 +87,11 @@ function normalisePassword(plain: string): string | undefined {
   return [...password].length > maxPasswordLength ? undefined : password
 }
 
+/** What a door asks before anything else: text that no password can be is refused without any work (ASVS 6.2.9). */
+export function fitsPassword(plain: string): boolean {
+  return plain.isWellFormed() && !plain.includes('\0') && normalisePassword(plain) !== undefined
+}
+
 /** A hash that no password has, of the same parameters: verifying it costs what verifying a real one costs. */
 function nobodysHash(): string {
   const base64 = (bytes: number) => randomBytes(bytes).toString('base64').replace(/=+$/, '')
