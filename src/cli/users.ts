@@ -4,6 +4,7 @@ import type { Db } from '#src/db/database.ts'
 import { accountKeys, liftGuessLimits, listGuessLimits } from '#src/factors/guessing.ts'
 import { hashPassword } from '#src/factors/password.ts'
 import { checkPassword } from '#src/factors/password-rules.ts'
+import { settlePasswords } from '#src/factors/password-settings.ts'
 import {
   createUser,
   deleteUser,
@@ -162,6 +163,7 @@ export async function findPerson(db: Db, name: string): Promise<UserRecord> {
 }
 
 async function readPassword(deps: CliDeps, personal: string[]): Promise<string> {
+  settlePasswords(deps.config())
   const password = await readSecret(deps, 'password')
   const flaws = checkPassword(password, personal)
   if (flaws.length > 0) throw new InvalidUser(flaws)
