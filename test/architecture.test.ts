@@ -50,7 +50,14 @@ const arrows: Record<string, Record<string, string>> = {
     mail: 'verification',
     refusal: floor.refusal,
   },
-  factors: { db: 'rows', audit: 'changes are recorded', users: 'whose factor it is', refusal: floor.refusal },
+  factors: {
+    config: 'what a hash may cost',
+    db: 'rows',
+    audit: 'changes are recorded',
+    keys: 'keyed digests',
+    users: 'whose factor it is',
+    refusal: floor.refusal,
+  },
   federation: { db: 'rows', audit: 'changes are recorded', users: 'links belong to people', refusal: floor.refusal },
   tokens: {
     db: 'rows',
@@ -136,6 +143,7 @@ const arrows: Record<string, Record<string, string>> = {
   worker: {
     ...floor,
     db: 'opens',
+    factors: 'what a password may be',
     keys: 'SECRET_KEY',
     metrics: 'what is counted',
     'process-life': 'signals',

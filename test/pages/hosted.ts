@@ -9,6 +9,7 @@ import { loadAssets } from '#src/http/assets.ts'
 import { createCsrf } from '#src/http/csrf.ts'
 import { errorPages } from '#src/http/error-page.ts'
 import { hostRule } from '#src/http/host.ts'
+import { createKnownDevices } from '#src/http/known-device.ts'
 import { leaveByPage } from '#src/http/leave.ts'
 import { createRenderer, type Renderer } from '#src/http/render.ts'
 import { requestChecks } from '#src/http/request-checks.ts'
@@ -16,7 +17,7 @@ import { requestContext } from '#src/http/request-context.ts'
 import { securityHeaders } from '#src/http/security-headers.ts'
 import { createInteractionRouter } from '#src/interaction/router.ts'
 import { seeOther } from '#src/interaction/step.ts'
-import { createSecretKeys } from '#src/keys/secret-key.ts'
+import { createSecretKeys, type SecretKeys } from '#src/keys/secret-key.ts'
 import { createLog } from '#src/log.ts'
 import { InteractionExpired, type Interactions, type PendingInteraction } from '#src/oauth/interactions.ts'
 import { createUnit, runUnit } from '#src/tokens/unit-of-work.ts'
@@ -32,6 +33,9 @@ export type Hosted = {
   /** What the screens handed over, in order. */
   handedOver: { what: 'login' | 'consent' | 'deny'; with?: unknown }[]
   lines: string[]
+  secretKeys: SecretKeys
+  /** The clock of the server. */
+  now: Date
   stop(): Promise<void>
 }
 
@@ -63,6 +67,8 @@ export async function startHosted(
     next: '/resumed',
     handedOver: [],
     lines,
+    secretKeys,
+    now: new Date(),
     async stop() {
       server.closeAllConnections()
       await new Promise((resolve) => server.close(resolve))
@@ -87,10 +93,19 @@ export async function startHosted(
       return hosted.next
     },
   }
-  const interaction = createInteractionRouter({ database: test.database, interactions, renderer, csrf })
+  const now = () => hosted.now
+  const interaction = createInteractionRouter({
+    database: test.database,
+    interactions,
+    renderer,
+    csrf,
+    devices: createKnownDevices({ config, secretKeys, now }),
+    secretKeys,
+    now,
+  })
   const change = { now: new Date(), actor: { kind: 'system' } } as const
   await ensureOwnerRole(test.database, change)
-  const setup = createSetupRouter({ database: test.database, renderer, csrf, now: () => new Date() })
+  const setup = createSetupRouter({ database: test.database, renderer, csrf, now })
 
   app.use(requestContext({ log }))
   app.use(securityHeaders(config))
