@@ -8,5 +8,11 @@ if (major < 24) {
   )
   process.exit(2)
 }
+// What Node made of our files is kept from one start to the next, beside the files it was made of: whoever may write there may
+// change the program anyway. Where nothing can be kept, each start does the work again (docs/decisions/016).
+const { enableCompileCache } = await import('node:module')
+const { fileURLToPath } = await import('node:url')
+enableCompileCache(fileURLToPath(new URL('../node_modules/.cache/sallyport', import.meta.url)))
+
 const { main } = await import('./cli/program.ts')
 await main(process.argv)
