@@ -8,5 +8,21 @@ if (major < 24) {
   )
   process.exit(2)
 }
+await keepCompiled()
 const { main } = await import('./cli/program.ts')
 await main(process.argv)
+
+/** What Node made of our files is kept from one start to the next, beside the files: whoever may write there may change the program
+ *  anyway (docs/decisions/016). Nobody else may, whatever the umask says. */
+async function keepCompiled() {
+  const { enableCompileCache } = await import('node:module')
+  const { mkdirSync } = await import('node:fs')
+  const { fileURLToPath } = await import('node:url')
+  const folder = fileURLToPath(new URL('../node_modules/.cache/sallyport', import.meta.url))
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    enableCompileCache(folder)
+  } catch {
+    // A file system that is read-only, or not ours: each start does the work again.
+  }
+}

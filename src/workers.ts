@@ -2,8 +2,9 @@
 // starts the workers, starts another when one dies, hands the stop signal on and adds up what they count.
 import cluster, { type Worker } from 'node:cluster'
 import { once } from 'node:events'
+import { getCompileCacheDir } from 'node:module'
 import { createServer } from 'node:net'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Config } from './config.ts'
 import { createListener, listenFailure } from './http/listener.ts'
@@ -61,6 +62,8 @@ export async function startWorkers(options: { config: Config; log: Log; stop: Ab
   let closing = false
 
   const claim = await claimPort(config)
+  const kept = getCompileCacheDir() // ends in a folder for this Node, which each process adds by itself
+  const compiled = kept && dirname(kept)
   cluster.setupPrimary({ exec: join(import.meta.dirname, 'worker.ts'), args: [], serialization: 'advanced' })
   stop.addEventListener('abort', dismiss)
   try {
@@ -75,7 +78,7 @@ export async function startWorkers(options: { config: Config; log: Log; stop: Ab
   function launch(): Promise<void> {
     const { promise: listening, resolve, reject } = Promise.withResolvers<void>()
     const { promise: ended, resolve: end } = Promise.withResolvers<void>()
-    const worker = cluster.fork()
+    const worker = cluster.fork(compiled ? { NODE_COMPILE_CACHE: compiled } : {})
     const member: Member = { worker, isListening: false, counted: undefined, onCounted: () => undefined, ended }
     members.add(member)
     worker.on('message', (news: WorkerNews) => {

@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import manifest from '../../package.json' with { type: 'json' }
 import { declaration } from '../installation.ts'
 import type { Postgres } from '../postgres.ts'
 import { type ServerProcess, startServerProcess } from '../processes.ts'
@@ -28,6 +29,8 @@ export type ArmOptions = {
 
 const documentPath = '/.well-known/openid-configuration'
 const secretKey = randomBytes(32).toString('base64url')
+/** Node's arguments in `npm start`. */
+const argumentsOfOurs = manifest.scripts.start.split(' ').slice(2) // exec node …
 
 export async function startArm(name: ArmName, options: ArmOptions): Promise<Arm> {
   const port = options.port ?? (await freePort())
@@ -65,7 +68,7 @@ async function programOf(name: ArmName, options: ArmOptions & { port: number; da
         readyPath: documentPath,
       }
     case 'ours':
-      return { args: ['src/sallyport.mjs', 'start'], env: await environmentOfOurs(options), readyPath: '/readyz' }
+      return { args: argumentsOfOurs, env: await environmentOfOurs(options), readyPath: '/readyz' }
   }
 }
 

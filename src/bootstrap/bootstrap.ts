@@ -1,17 +1,17 @@
 // What every start makes sure of, in this order, each idempotent and safe when two processes start at once:
-//   own API and owner role -> signing keys -> SALLYPORT_CONFIG -> first administrator -> demo clients (development only) -> banner
+//   a look -> own API and owner role -> signing keys -> SALLYPORT_CONFIG -> first administrator -> demo clients (development only)
+//   -> banner
 import { readFileSync } from 'node:fs'
 import type { Change } from '#src/audit/change.ts'
 import type { Config } from '#src/config.ts'
 import type { Database } from '#src/db/database.ts'
-import { applyDeclaration } from '#src/declaration/apply.ts'
-import { parseDeclaration } from '#src/declaration/parse.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
 import { ensureSigningKeys } from '#src/keys/signing-keys.ts'
 import type { Log } from '#src/log.ts'
 import { composeBanner } from './banner.ts'
 import { ensureDemo, removeDemo } from './demo.ts'
 import { ensureFirstAdministrator } from './first-administrator.ts'
+import { lookAround } from './look.ts'
 import { ensureOwnApi, ensureOwnerRole } from './own-api.ts'
 
 export class BootstrapFailed extends Error {
@@ -35,18 +35,25 @@ export async function bootstrap({
 }): Promise<{ banner: string[] }> {
   const change: Change = { now: now(), actor: { kind: 'system', id: 'bootstrap' } }
   const ownApi = `${config.issuerUrl}/api`
-  await ensureOwnApi(database, ownApi, change)
-  await ensureOwnerRole(database, change)
-  await ensureSigningKeys(database, secretKeys, change.now)
+  const found = await lookAround(database, ownApi)
+  if (!found.ownApi) await ensureOwnApi(database, ownApi, change)
+  if (!found.ownerRole) await ensureOwnerRole(database, change)
+  if (!found.signingKeys) await ensureSigningKeys(database, secretKeys, change.now)
   if (config.configFile) await applyFile(database, config.configFile, change, log)
-  const setup = await ensureFirstAdministrator(database, config, change)
-  if (config.production) await removeDemo(database, change)
+  const setup = found.administrator ? undefined : await ensureFirstAdministrator(database, config, change)
+  if (config.production && found.demo) await removeDemo(database, change)
   const demo = config.production ? undefined : await ensureDemo(database, secretKeys, ownApi, change)
   return { banner: composeBanner(config.issuerUrl, { setup, demo }) }
 }
 
 async function applyFile(database: Database, file: string, change: Change, log: Log): Promise<void> {
-  const declaration = parseDeclaration(readText(file))
+  const text = readText(file)
+  // Many installations have no such file; its language takes a while to load.
+  const [{ parseDeclaration }, { applyDeclaration }] = await Promise.all([
+    import('#src/declaration/parse.ts'),
+    import('#src/declaration/apply.ts'),
+  ])
+  const declaration = parseDeclaration(text)
   const changes = await applyDeclaration(database, declaration, { ...change, prune: false, dryRun: false })
   log.info({ event: 'configuration.applied', file, changes: changes.length })
 }

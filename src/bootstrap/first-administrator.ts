@@ -29,7 +29,7 @@ export async function ensureFirstAdministrator(
   change: Change,
 ): Promise<SetupLink | undefined> {
   const { adminEmail: email, adminPassword: password } = config
-  if (!(await hasOwner(database.prisma)) && email && password) await createFirst(database, { email, password }, change)
+  if (email && password && !(await hasOwner(database.prisma))) await createFirst(database, { email, password }, change)
   return withConfigurationLock(database, async (tx) => {
     // Codes of other starts stay good: two replicas that start together each print one.
     const owned = await hasOwner(tx)

@@ -21,24 +21,25 @@ import { Command, CommanderError } from 'commander'
 import { type Config, ConfigurationError, readConfig } from '#src/config.ts'
 import { createSecretKeys, loadOrCreateSecretKey } from '#src/keys/secret-key.ts'
 import { createLog, type Log } from '#src/log.ts'
-import * as apis from './apis.ts'
-import * as apply from './apply.ts'
-import * as clients from './clients.ts'
 import type { Connection } from './connection.ts'
 import type { CliDeps } from './deps.ts'
-import * as exporting from './export.ts'
-import * as keys from './keys.ts'
-import * as migrate from './migrate.ts'
-import * as start from './start.ts'
-import * as tokens from './tokens.ts'
-import * as users from './users.ts'
 
 /** What `deps.fail` throws. */
 class Refused extends Error {
   override name = 'Refused'
 }
 
-const commands = [start, migrate, apply, exporting, clients, users, apis, keys, tokens]
+const commands = {
+  start: () => import('./start.ts'),
+  migrate: () => import('./migrate.ts'),
+  apply: () => import('./apply.ts'),
+  export: () => import('./export.ts'),
+  clients: () => import('./clients.ts'),
+  users: () => import('./users.ts'),
+  apis: () => import('./apis.ts'),
+  keys: () => import('./keys.ts'),
+  tokens: () => import('./tokens.ts'),
+}
 
 /** @returns after the command; `start` goes on listening. The exit code is in `process.exitCode`. */
 export async function main(argv: readonly string[]): Promise<void> {
@@ -50,7 +51,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   const json = argv.includes('--json')
   if (json) program.configureOutput({ writeErr: () => undefined }) // reported below, as JSON
   const { deps, close } = createDeps(json)
-  for (const command of commands) command.register(program, deps)
+  for (const command of await commandsFor(argv)) command.register(program, deps)
   for (const command of everyCommand(program)) command.exitOverride().copyInheritedSettings(program)
   try {
     await program.parseAsync([...argv])
@@ -59,6 +60,15 @@ export async function main(argv: readonly string[]): Promise<void> {
   } finally {
     await close()
   }
+}
+
+/** The one that is named, if there is one of that name: it should not have to wait for what the others need. */
+function commandsFor([, , ...words]: readonly string[]): Promise<
+  { register(program: Command, deps: CliDeps): void }[]
+> {
+  const named = words.find((word) => !word.startsWith('-')) ?? ''
+  const wanted = Object.hasOwn(commands, named) ? [commands[named as keyof typeof commands]] : Object.values(commands)
+  return Promise.all(wanted.map((load) => load()))
 }
 
 function createDeps(json: boolean): { deps: CliDeps; close(): Promise<void> } {

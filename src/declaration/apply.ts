@@ -1,5 +1,5 @@
 // Applies a declaration: everything or nothing, one at a time over all processes, nothing twice.
-//   hash what will need hashing -> take the lock -> compare -> make the changes -> record -> commit
+//   look whether anything differs -> hash what will need hashing -> take the lock -> compare -> make the changes -> record -> commit
 import { recordAudit } from '#src/audit/audit.ts'
 import type { Change } from '#src/audit/change.ts'
 import type { Database, Db } from '#src/db/database.ts'
@@ -29,7 +29,9 @@ export async function applyDeclaration(
   options: ApplyOptions,
 ): Promise<PlannedChange[]> {
   const { prune, dryRun, ...change } = options
-  const secrets = await preparePasswords(database, declaration, options)
+  const planned = await compare(database.prisma, declaration, { prune })
+  if (planned.length === 0) return [] // as at most starts: nobody waits for a lock to change nothing
+  const secrets = await preparePasswords(planned, declaration, options)
   const dryRunDone = new Error('dry run')
   let changes: PlannedChange[] = []
   try {
@@ -48,7 +50,7 @@ export async function applyDeclaration(
 }
 
 /** Hashing takes its time, and a transaction should not: passwords of people who are to be created are hashed before it. */
-async function preparePasswords(database: Database, declaration: Declaration, options: ApplyOptions) {
+async function preparePasswords(planned: readonly Step[], declaration: Declaration, options: ApplyOptions) {
   const hashes = new Map<string, string>()
   const hashOf = async (user: DeclaredUser) => {
     if (user.password === undefined || options.dryRun) return user.passwordHash
@@ -56,13 +58,10 @@ async function preparePasswords(database: Database, declaration: Declaration, op
     hashes.set(user.email, hash)
     return hash
   }
-  if (declaration.users?.some((user) => user.password !== undefined)) {
-    const planned = await compare(database.prisma, declaration, options)
-    const created = new Set(
-      planned.filter((step) => step.action === 'create' && step.kind === 'user').map((step) => step.id),
-    )
-    for (const user of declaration.users) if (created.has(user.email)) await hashOf(user)
-  }
+  const created = new Set(
+    planned.filter((step) => step.action === 'create' && step.kind === 'user').map((step) => step.id),
+  )
+  for (const user of declaration.users ?? []) if (created.has(user.email)) await hashOf(user)
   return { passwordHash: hashOf }
 }
 

@@ -35,6 +35,11 @@ const generate = promisify(generateKeyPair)
 
 type Place = { alg: SigningAlgorithm; state: 'current' | 'next' }
 
+/** Each wants a key. */
+export const signingPlaces: readonly Place[] = signingAlgorithms.flatMap((alg) =>
+  (['current', 'next'] as const).map((state) => ({ alg, state })),
+)
+
 /** Makes what is missing; of two processes that start at once, one stores its keys. They are made before the lock is asked for:
  *  an RSA key takes as long as it takes, and nobody should wait behind it. */
 export async function ensureSigningKeys(database: Database, secretKeys: SecretKeys, now: Date): Promise<void> {
@@ -56,9 +61,7 @@ async function emptyPlaces(db: Db): Promise<Place[]> {
     where: { state: { in: ['current', 'next'] } },
     select: { alg: true, state: true },
   })
-  return signingAlgorithms
-    .flatMap((alg) => (['current', 'next'] as const).map((state) => ({ alg, state })))
-    .filter(({ alg, state }) => !present.some((key) => key.alg === alg && key.state === state))
+  return signingPlaces.filter(({ alg, state }) => !present.some((key) => key.alg === alg && key.state === state))
 }
 
 type NewKey = { kid: string; publicJwk: JWK; privateJwk: JWK }

@@ -13,6 +13,7 @@ import { findClient } from '#src/clients/clients.ts'
 import { verifyClientSecret } from '#src/clients/secrets.ts'
 import { readConfig } from '#src/config.ts'
 import { readConfigurationVersion } from '#src/db/configuration-version.ts'
+import { withConfigurationLock } from '#src/db/transaction.ts'
 import { verifyPassword } from '#src/factors/password.ts'
 import { createSecretKeys } from '#src/keys/secret-key.ts'
 import { createLog } from '#src/log.ts'
@@ -103,6 +104,28 @@ describe('what every start makes sure of', () => {
     expect((await findClient(prisma, 'demo-service'))?.apiScopes).toMatchObject([
       { apiIdentifier: 'http://localhost:4444/api', scopeName: 'clients:read' },
     ])
+  })
+
+  test('a restart that finds everything takes no lock: it starts while another process changes the configuration', async () => {
+    const file = join(directory, 'restart.yaml')
+    writeFileSync(file, 'users: [{ email: boss@example.com, password: correct horse battery, roles: [owner] }]\n')
+    const env = { ...production(), SALLYPORT_CONFIG: file }
+    await start(env)
+    await withConfigurationLock(database, () => start(env))
+  })
+
+  test.each([
+    ['a scope of the own API', () => prisma.scope.deleteMany({ where: { name: 'keys:read' } })],
+    ['the owner role', () => prisma.role.deleteMany({})],
+    ['a key that is announced', () => prisma.signingKey.deleteMany({ where: { alg: 'EdDSA', state: 'next' } })],
+  ])('%s that went missing comes back', async (_, remove) => {
+    const things = async () => [await prisma.scope.count(), await prisma.role.count(), await prisma.signingKey.count()]
+    await start(production())
+    const before = await things()
+    await remove()
+    expect(await things()).not.toEqual(before)
+    await start(production())
+    expect(await things()).toEqual(before)
   })
 
   test('a permission that went missing from the owner role comes back', async () => {

@@ -121,7 +121,16 @@ describe('Dockerfile', () => {
     expect(dockerfile).toMatch(/^USER 65532:65532$/m)
     expect(dockerfile).toMatch(/^STOPSIGNAL SIGTERM$/m)
     expect(dockerfile).toMatch(/^HEALTHCHECK .*\/healthz/m)
-    expect(dockerfile).toMatch(/^ENTRYPOINT \["node", "src\/sallyport\.mjs"\]\nCMD \["start"\]$/m)
+  })
+
+  it('starts the server as `npm start` does, and compiles with the same options', () => {
+    const { scripts } = JSON.parse(read('package.json')) as { scripts: { start: string } }
+    const [node = '', ...rest] = scripts.start.replace('exec ', '').split(' ')
+    const list = (name: string) =>
+      JSON.parse(new RegExp(`^${name} (\\[.*\\])$`, 'm').exec(dockerfile)?.[1] ?? '') as string[]
+    expect([...list('ENTRYPOINT'), ...list('CMD')]).toEqual([node, ...rest])
+    const options = rest.filter((word) => word.startsWith('--')).join(' ') // Node keeps apart what other options made
+    expect(dockerfile).toContain(`NODE_COMPILE_CACHE=/app/node_modules/.cache/sallyport node ${options} --input-type`)
   })
 
   it('pins the runtime that package.json pins', () => {
