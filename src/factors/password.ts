@@ -27,17 +27,18 @@ export async function verifyPassword(
 ): Promise<PasswordVerdict> {
   const password = normalisePassword(attempt.password)
   if (password === undefined) return { ok: false, reason: 'too_long' }
-  // One query for every identifier, also for one that no address can be: its key is then one that nobody has.
-  const user = await db.user.findUnique({
-    where: { emailKey: emailKey(attempt.identifier) ?? '' },
-    select: {
-      id: true,
-      disabledAt: true,
-      credentials: { where: { kind: 'password' }, select: { id: true, secret: true } },
-    },
-  })
-  const credential = user?.credentials[0]
   try {
+    passwordHashing.expectPlace() // a crowd that is too large is turned away before it costs queries
+    // One query for every identifier, also for one that no address can be: its key is then one that nobody has.
+    const user = await db.user.findUnique({
+      where: { emailKey: emailKey(attempt.identifier) ?? '' },
+      select: {
+        id: true,
+        disabledAt: true,
+        credentials: { where: { kind: 'password' }, select: { id: true, secret: true } },
+      },
+    })
+    const credential = user?.credentials[0]
     const matches = await passwordHashing.verify(credential?.secret ?? nobodysHash(), password)
     if (!user || !credential || user.disabledAt || !matches) return { ok: false, reason: 'wrong_credentials' }
     if (needsRehash(credential.secret)) await rehash(db, credential, password)

@@ -87,6 +87,25 @@ describe('verifyPassword', () => {
     expect(await db.user.findUnique({ where: { id } })).toMatchObject({ generation })
   })
 
+  test('turns a crowd away before it costs queries', async () => {
+    let queries = 0
+    const counted = db.$extends({
+      query: {
+        $allOperations({ args, query }) {
+          queries++
+          return query(args)
+        },
+      },
+    }) as unknown as typeof db
+    const crowd = Array.from({ length: 90 }, () => hashPassword(password).catch(() => undefined))
+    const attempt = { identifier: 'nobody@example.com', password }
+    expect(await verifyPassword(counted, attempt)).toEqual({ ok: false, reason: 'busy' })
+    expect(queries).toBe(0)
+    await Promise.all(crowd)
+    expect(await verifyPassword(counted, attempt)).toEqual(wrong)
+    expect(queries).toBe(1)
+  })
+
   test('says busy instead of queueing without bound', async () => {
     const attempts = Array.from({ length: 90 }, () =>
       verifyPassword(db, { identifier: 'nobody@example.com', password: 'x' }),
