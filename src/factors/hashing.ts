@@ -1,5 +1,5 @@
 // Where passwords are hashed: in a process of its own, so that a flood of logins takes neither the threads nor the time slices of
-// token traffic (docs/decisions/014). Started at the first hash, started again when it dies, gone when this process is.
+// token traffic (docs/decisions/014, 017). Started at the first hash, started again when it dies, gone when this process is.
 //
 // Work that is lost with the process was never judged: its caller is told to come back, never that a password was wrong.
 import { type ChildProcess, fork } from 'node:child_process'
@@ -35,6 +35,8 @@ export type Hashing = Readonly<{
   standBehind(processes: number): void
   observe(observer: HashingObserver): void
   waiting(): number
+  /** @throws HashingBusy when work that came now would be refused: for who has other work to do before. */
+  expectPlace(): void
   /** The process, while there is one. */
   pid(): number | undefined
   /** For good. */
@@ -44,6 +46,7 @@ export type Hashing = Readonly<{
 const waitingAtMost = 64
 /** Each hash holds 46 MiB; more at once than this only helps machines that run several workers anyway. */
 const runningAtMost = 8
+const bytesKept = 48 * 1024 * 1024 // for each hash at once: the memory of one, and a little
 /** Steps of nice(2): where both want a core, ten turns for requests to one for passwords. */
 const behindRequests = 10
 const answerWithinMs = 60_000 // one hash is some 30 ms, the dearest that a declarative file may bring some seconds
@@ -68,9 +71,13 @@ export function createHashing(entry = join(import.meta.dirname, 'hashing-process
       return (await queue(() => send(work))) as T
     } catch (error) {
       if (!(error instanceof QueueFull)) throw error
-      observer?.refused()
-      throw new HashingBusy('too many passwords wait to be hashed', { cause: error })
+      throw refused(error)
     }
+  }
+
+  function refused(cause?: QueueFull): HashingBusy {
+    observer?.refused()
+    return new HashingBusy('too many passwords wait to be hashed', { cause })
   }
 
   async function send(work: Omit<HashingWork, 'id'>): Promise<boolean | string> {
@@ -101,7 +108,7 @@ export function createHashing(entry = join(import.meta.dirname, 'hashing-process
       throw new HashingBusy('the hashing process ended at its start and is tried again soon')
     const started = fork(entry, [String(behind)], {
       // Nothing of ours: no SECRET_KEY, no database, no options meant for the server.
-      env: { UV_THREADPOOL_SIZE: String(running) },
+      env: { UV_THREADPOOL_SIZE: String(running), GLIBC_TUNABLES: keepMemory(running) },
       execArgv: ['--max-semi-space-size=1', '--disable-warning=ExperimentalWarning'],
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
       // Not detached: Linux weighs priorities within a session, and a session of its own would make it everybody's equal again.
@@ -149,6 +156,9 @@ export function createHashing(entry = join(import.meta.dirname, 'hashing-process
       observer = given
     },
     waiting: () => queue.waiting(),
+    expectPlace() {
+      if (queue.isFull()) throw refused()
+    },
     pid: () => child?.pid,
     close() {
       closed = true
@@ -157,9 +167,20 @@ export function createHashing(entry = join(import.meta.dirname, 'hashing-process
   } satisfies Hashing)
 }
 
-/** A hash for each core: they give way to everything else, so they may have all that is idle. */
+/** A hash for each core but one. Giving way is not enough: whoever wakes up waits for the end of a time slice, and a token wakes
+ *  the server and PostgreSQL several times. */
 function placesFor(processes: number): number {
-  return Math.min(Math.ceil(availableParallelism() / processes), runningAtMost)
+  return Math.max(1, Math.min(Math.floor((availableParallelism() - 1) / processes), runningAtMost))
+}
+
+/** glibc would fetch 46 MiB from the system for each hash and return them: 12,000 page faults, a third of the whole work. So it
+ *  keeps what its hashes need, in large pages where the machine lets it, and returns what a dearer one (a hash from elsewhere)
+ *  needed. Nothing of a password stays there: argon2 wipes its memory. Other C libraries do not read this. */
+function keepMemory(hashes: number): string {
+  const tunables = { hugetlb: 1, arena_max: 1, mmap_max: 0, trim_threshold: hashes * bytesKept }
+  return Object.entries(tunables)
+    .map(([name, value]) => `glibc.malloc.${name}=${value}`)
+    .join(':')
 }
 
 /** The command line and the tests must be able to end while the process is idle, and only then. */

@@ -4,16 +4,17 @@ export class QueueFull extends Error {
   override name = 'QueueFull'
 }
 
-type WorkQueue = (<T>(work: () => Promise<T>) => Promise<T>) & { waiting(): number }
+type WorkQueue = (<T>(work: () => Promise<T>) => Promise<T>) & { waiting(): number; isFull(): boolean }
 
 /** @throws QueueFull (from the returned function) when `limits.waiting` are waiting already. */
 export function createWorkQueue(limits: { running: number; waiting: number }): WorkQueue {
   const waiting: (() => void)[] = []
   let running = 0
+  const isFull = () => running >= limits.running && waiting.length >= limits.waiting
 
   const run = async <T>(work: () => Promise<T>): Promise<T> => {
     if (running < limits.running) running++
-    else if (waiting.length < limits.waiting) await new Promise<void>((start) => waiting.push(start))
+    else if (!isFull()) await new Promise<void>((start) => waiting.push(start))
     else throw new QueueFull('too much work is waiting')
     try {
       return await work()
@@ -24,5 +25,5 @@ export function createWorkQueue(limits: { running: number; waiting: number }): W
       else running--
     }
   }
-  return Object.assign(run, { waiting: () => waiting.length })
+  return Object.assign(run, { waiting: () => waiting.length, isFull })
 }

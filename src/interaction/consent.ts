@@ -8,8 +8,8 @@ import { template } from '#src/http/render.ts'
 import { allowFormRedirect } from '#src/http/security-headers.ts'
 import { siteOf, webAddress } from '#src/http/web-address.ts'
 import type { PendingInteraction } from '#src/oauth/interactions.ts'
+import { type PersonRow, readPerson } from '#src/tokens/statements.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
-import { findUser, type UserRecord } from '#src/users/users.ts'
 import { type InteractionDeps, otherAccount, type Step, seeOther, stepUrl } from './step.ts'
 
 export type ConsentPage = {
@@ -120,9 +120,10 @@ export function consentStep({ database, interactions, renderer, csrf }: Interact
   }
 
   /** Somebody who was switched off since they signed in has nothing to agree to. */
-  async function signedInPerson(pending: PendingInteraction): Promise<UserRecord> {
-    const person = pending.userId === undefined ? null : await findUser(database.prisma, pending.userId)
-    if (person && !person.disabledAt) return person
+  async function signedInPerson({ userId }: PendingInteraction): Promise<PersonRow> {
+    // Known by now as a rule: the person comes along with the request.
+    const person = userId && (await currentUnit().remember(`person ${userId}`, () => readPerson(database.pool, userId)))
+    if (person && !person.disabled) return person
     throw new HttpError({
       status: 410,
       error: 'interaction_expired',

@@ -16,12 +16,13 @@ export async function newGrant(
   about: { sessionUid: string; userId: string; clientId: string },
 ): Promise<Grant> {
   const unit = currentUnit()
+  const isNew = !unit.sessions.has(about.sessionUid) // it begins with this request: nothing hangs from it yet
   for (let n = 0; ; n++) {
     const id = createHash('sha256')
       .update(`${about.sessionUid} ${about.clientId} ${n}`)
       .digest('base64url')
       .slice(0, 22)
-    if ((await unit.remember(`grant ${id}`, () => readGrant(unit.database.pool, id))) === 'revoked') continue
+    if (!isNew && (await unit.remember(`grant ${id}`, () => readGrant(unit.database.pool, id))) === 'revoked') continue
     unit.grantSessions.set(id, about.sessionUid)
     const grant = new provider.Grant({ accountId: about.userId, clientId: about.clientId })
     grant.jti = id
@@ -52,7 +53,9 @@ export function createLoadExistingGrant(database: Database) {
 }
 
 async function findConsent({ prisma }: Database, userId: string, clientId: string): Promise<Agreed | undefined> {
-  const consent = await prisma.consent.findUnique({ where: { userId_clientId: { userId, clientId } } })
+  const consent = await currentUnit().remember(`consent ${userId} ${clientId}`, () =>
+    prisma.consent.findUnique({ where: { userId_clientId: { userId, clientId } } }),
+  )
   // offline_access is asked for every time (OIDC Core 11), so it is never taken from memory.
   return consent
     ? {

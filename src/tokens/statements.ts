@@ -560,23 +560,41 @@ export async function readPerson(pool: pg.Pool, id: string): Promise<PersonRow |
   return (await peopleById(pool, id.toLowerCase(), id))?.person
 }
 
+/** What a person agreed to before, for one client. */
+export type ConsentRow = Pick<ConsentWrite, 'scopes' | 'resourceScopes'>
+
 export type InteractionRow = {
   id: string
+  clientId: string | null
+  userId: string | null
   expiresAt: number | null
   createdAt: number
   payload: Record<string, unknown>
+  /** What the request asks for next, read along with it. Null: there is none, or it is over. */
+  session: SessionRow | null
+  person: PersonRow | null
+  consent: ConsentRow | null
 }
-const interactionsById = batchedRead<InteractionRow>(
+type InteractionWire = Omit<InteractionRow, 'session'> & { session: SessionWire | null }
+
+const interactionsById = batchedRead<InteractionWire>(
   {
     name: 'interactions_by_id',
-    text: `SELECT encode(id, 'hex') AS id, payload, ${epoch('created_at')} AS "createdAt", ${epoch('expires_at')} AS "expiresAt" FROM interaction
-      WHERE id = ANY($1::bytea[]) AND ended_at IS NULL`,
+    text: `SELECT encode(n.id, 'hex') AS id, n.client_id AS "clientId", n.user_id AS "userId", n.payload,
+      ${epoch('n.created_at')} AS "createdAt", ${epoch('n.expires_at')} AS "expiresAt",
+      CASE WHEN s.uid IS NOT NULL AND s.user_id IS NOT DISTINCT FROM n.user_id AND ${sessionIsOpen} THEN ${sessionJson} END AS session,
+      CASE WHEN u.id IS NOT NULL THEN ${personJson} END AS person,
+      CASE WHEN c.user_id IS NOT NULL THEN json_build_object('scopes', c.scopes, 'resourceScopes', c.resource_scopes) END AS consent
+      FROM interaction n ${parentOf('users u', 'u.id = n.user_id')} ${parentOf('session s', 's.uid = n.session_uid')}
+        ${parentOf('consent c', 'c.user_id = n.user_id AND c.client_id = n.client_id')}
+      WHERE n.id = ANY($1::bytea[]) AND n.ended_at IS NULL`,
   },
   (row) => row.id,
 )
 
-export function readInteraction(pool: pg.Pool, id: Buffer): Promise<InteractionRow | undefined> {
-  return interactionsById(pool, hexOf(id), id)
+export async function readInteraction(pool: pg.Pool, id: Buffer): Promise<InteractionRow | undefined> {
+  const row = await interactionsById(pool, hexOf(id), id)
+  return row && { ...row, session: row.session && decodeSession(row.session) }
 }
 
 export type ReplayRow = { id: string; expiresAt: number | null; payload: Record<string, unknown> }

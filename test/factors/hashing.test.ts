@@ -9,8 +9,13 @@ import { checkout, killAll, runNode } from '#test/support/processes.ts'
 
 const parameters = { memoryCost: 8192, timeCost: 1, parallelism: 1, hashLength: 32 }
 const slow = { ...parameters, timeCost: 30 } // a tenth of a second
+/** One core stays free for who waits for no password. */
+const placesAlone = Math.max(1, Math.min(availableParallelism() - 1, 8))
 const hashings: Hashing[] = []
 let folder: string
+/** glibc, which is what reads the wish. */
+const keepsMemory =
+  process.platform === 'linux' && 'glibcVersionRuntime' in (process.report.getReport() as { header: object }).header
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'sallyport-hashing-'))
@@ -137,9 +142,37 @@ describe('the hashing process', () => {
     )
     expect(hashing.waiting()).toBe(64)
     await new Promise((resolve) => setImmediate(resolve))
-    expect(refusedAfter).toHaveLength(500 - 64 - Math.min(availableParallelism(), 8))
+    expect(refusedAfter).toHaveLength(500 - 64 - placesAlone)
+    expect(() => hashing.expectPlace()).toThrow(HashingBusy)
     hashing.close()
     await Promise.all(works)
+  })
+
+  test('a place can be asked for before other work is done for it', async () => {
+    const hashing = hashingWith()
+    let refused = 0
+    hashing.observe({ hashed: () => undefined, refused: () => refused++, ended: () => undefined })
+    const works = Array.from({ length: placesAlone + 63 }, () => outcomeOf(hashing.hash('x', parameters)))
+    expect(() => hashing.expectPlace()).not.toThrow()
+    works.push(outcomeOf(hashing.hash('x', parameters)))
+    expect(() => hashing.expectPlace()).toThrow(HashingBusy)
+    expect(refused).toBe(1)
+    expect((await Promise.all(works)).every((hash) => String(hash).startsWith('$argon2id$'))).toBe(true)
+    expect(() => hashing.expectPlace()).not.toThrow()
+  })
+
+  test.runIf(keepsMemory)('keeps the memory of its hashes, and returns what a dearer one needed', async () => {
+    const hashing = hashingWith()
+    const once = { ...parameters, memoryCost: 47_104 }
+    const faults = () => Number(stat(`/proc/${hashing.pid()}/stat`)[7])
+    for (let n = 0; n < 3; n++) await hashing.hash('x', once)
+    const before = faults()
+    for (let n = 0; n < 4; n++) await hashing.hash('x', once)
+    expect(faults() - before).toBeLessThan(47_104 / 4) // fewer for four of them than one alone would cost otherwise
+    const megabytes = () =>
+      Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${hashing.pid()}/status`, 'utf8'))?.[1]) / 1024
+    await hashing.hash('x', { ...parameters, memoryCost: 262_144 })
+    await expect.poll(megabytes).toBeLessThan(200)
   })
 
   test('ends with a parent that was killed, under work', async () => {

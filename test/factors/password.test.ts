@@ -10,7 +10,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { readConfig } from '#src/config.ts'
 import type { Database } from '#src/db/database.ts'
 import { BreachedPasswordsUnusable, openBreachedPasswords } from '#src/factors/breached-passwords.ts'
-import { hashPassword, isPasswordHash, verifyPassword } from '#src/factors/password.ts'
+import { hashPassword, isPasswordHash, passwordHashing, verifyPassword } from '#src/factors/password.ts'
 import { checkPassword } from '#src/factors/password-rules.ts'
 import { settlePasswords } from '#src/factors/password-settings.ts'
 import { createWorkQueue, QueueFull } from '#src/factors/work-queue.ts'
@@ -101,6 +101,26 @@ describe('verifyPassword', () => {
     expect(await db.user.findUnique({ where: { id } })).toMatchObject({ generation })
   })
 
+  test('turns a crowd away before it costs queries', async () => {
+    let queries = 0
+    const counted = db.$extends({
+      query: {
+        $allOperations({ args, query }) {
+          queries++
+          return query(args)
+        },
+      },
+    }) as unknown as typeof db
+    const cheap = { memoryCost: 8192, timeCost: 1, parallelism: 1, hashLength: 32 }
+    const crowd = Array.from({ length: 90 }, () => passwordHashing.hash('x', cheap).catch(() => undefined))
+    const attempt = { identifier: 'nobody@example.com', password }
+    expect(await verifyPassword(counted, attempt)).toEqual({ ok: false, reason: 'busy' })
+    expect(queries).toBe(0)
+    await Promise.all(crowd)
+    expect(await verifyPassword(counted, attempt)).toEqual(wrong)
+    expect(queries).toBe(1)
+  })
+
   test('says busy instead of queueing without bound', async () => {
     const attempts = Array.from({ length: 90 }, () =>
       verifyPassword(db, { identifier: 'nobody@example.com', password: 'x' }),
@@ -110,7 +130,7 @@ describe('verifyPassword', () => {
     expect(busy).toBeGreaterThanOrEqual(1)
     expect(busy).toBeLessThanOrEqual(90 - 64)
     expect(await verifyPassword(db, { identifier: 'nobody@example.com', password: 'x' })).toEqual(wrong)
-  })
+  }, 60_000)
 })
 
 const secretOf = async (userId: string) => (await db.credential.findFirst({ where: { userId } }))?.secret

@@ -57,6 +57,9 @@ export async function fillNeighbours(pool: pg.Pool): Promise<void> {
   await pool.query(
     `INSERT INTO origin (id, address) SELECT sha256(int4send(i)), '192.0.2.1' FROM generate_series(1, 10000) i`,
   )
+  await pool.query(
+    `INSERT INTO consent (user_id, client_id, scopes) SELECT id, 'client-1', '{openid}' FROM users LIMIT 10000`,
+  )
   await pool.query(`UPDATE session SET origin_id = cookie_hash WHERE uid < 'M'`)
   await pool.query(`UPDATE oauth_grant SET origin_id = id::bytea WHERE id < 'M'`)
 }

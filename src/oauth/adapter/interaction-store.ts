@@ -1,8 +1,8 @@
 // Authorization requests that wait for a person. The engine keeps values inside that would work for whoever reads them (the
 // session's cookie, the address that resumes the request, a device code): the first is dropped, the others are sealed.
 import type { Adapter, AdapterPayload } from 'oidc-provider'
-import { readInteraction } from '#src/tokens/statements.ts'
-import { currentUnit } from '#src/tokens/unit-of-work.ts'
+import { type InteractionRow, readInteraction } from '#src/tokens/statements.ts'
+import { currentUnit, type Unit } from '#src/tokens/unit-of-work.ts'
 import { hex, rowId } from './row-id.ts'
 import { type AdapterDeps, unsupported } from './store.ts'
 
@@ -10,6 +10,7 @@ type InteractionPayload = {
   session?: { uid?: string; accountId?: string; cookie?: string }
   params?: Record<string, unknown>
   prompt?: { name?: string }
+  result?: { login?: { accountId?: string } }
   exp?: number
 }
 const sealedFields = ['returnTo', 'deviceCode', 'parJti'] as const
@@ -29,7 +30,8 @@ export function interactionStore({ secretKeys, now }: AdapterDeps): Adapter {
       unit.rows.interaction.set(id, {
         id,
         clientId: typeof clientId === 'string' ? clientId : null,
-        userId: session?.accountId ?? null,
+        // Whoever has just proved who they are, else whose session it is: the row is read together with this person.
+        userId: (payload as InteractionPayload).result?.login?.accountId ?? session?.accountId ?? null,
         sessionUid: session?.uid ?? null,
         prompt: (payload as InteractionPayload).prompt?.name ?? null,
         expiresAt: exp ?? (expiresIn === undefined ? null : now().getTime() / 1000 + expiresIn),
@@ -46,6 +48,7 @@ export function interactionStore({ secretKeys, now }: AdapterDeps): Adapter {
         unit.rows.interaction.get(key) ??
         (await unit.remember(`interaction ${key}`, () => readInteraction(unit.database.pool, id)))
       if (!row) return undefined
+      if ('person' in row) noteCompany(unit, row)
       const payload = structuredClone(row.payload) as Record<string, unknown>
       for (const field of sealedFields)
         if (typeof payload[field] === 'string')
@@ -67,4 +70,12 @@ export function interactionStore({ secretKeys, now }: AdapterDeps): Adapter {
     findByUid: unsupported('Interaction', 'uid'),
     findByUserCode: unsupported('Interaction', 'user code'),
   }
+}
+
+/** What came along with the row. A session that did not come is looked for by whoever needs it. */
+function noteCompany(unit: Unit, { userId, clientId, session, person, consent }: InteractionRow): void {
+  if (session) unit.know(`session uid ${session.uid}`, { session, person })
+  if (userId === null) return
+  unit.know(`person ${userId}`, person ?? undefined)
+  if (clientId !== null) unit.know(`consent ${userId} ${clientId}`, consent ?? undefined)
 }
