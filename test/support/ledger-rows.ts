@@ -49,7 +49,9 @@ export async function fillNeighbours(pool: pg.Pool): Promise<void> {
   const row = `SELECT sha256(int4send(i)), '{}', now() + i * interval '1 second' FROM generate_series(1, 10000) i`
   await pool.query(`INSERT INTO interaction (id, payload, expires_at) ${row}`)
   await pool.query(`INSERT INTO replay (id, payload, expires_at) ${row}`)
-  await pool.query(`INSERT INTO revocation (kind, target) SELECT 'token', i FROM generate_series(1, 10000) i`)
+  await pool.query(
+    `INSERT INTO revocation (kind, target, known_at) SELECT 'token', i, now() FROM generate_series(1, 10000) i`,
+  )
   await pool.query(
     `INSERT INTO origin (id, address) SELECT sha256(int4send(i)), '192.0.2.1' FROM generate_series(1, 10000) i`,
   )

@@ -5,6 +5,13 @@ import { createTestDatabase, type TestDatabase } from '#test/support/database.ts
 let own: TestDatabase
 beforeAll(async () => {
   own = await createTestDatabase()
+  const { pool } = own.database
+  await pool.query(
+    `INSERT INTO client (id, name, type, token_endpoint_auth_method) VALUES ('shop', 'Shop', 'web', 'none')`,
+  )
+  await pool.query(
+    `INSERT INTO oauth_grant (id, user_id, client_id, payload) VALUES ('g', gen_random_uuid(), 'shop', '{}')`,
+  )
 })
 afterAll(() => own.drop())
 
