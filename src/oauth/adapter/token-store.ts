@@ -9,7 +9,7 @@ import type { TokenRow } from '#src/tokens/statements.ts'
 import { maxRepeats, readToken, readTokenByUserCode } from '#src/tokens/statements.ts'
 import type { Unit } from '#src/tokens/unit-of-work.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
-import { handleFor, hex, nameFor, rowId } from './row-id.ts'
+import { handleFor, hex, nameFor, rowId, settleHandle } from './row-id.ts'
 import { type AdapterDeps, unsupported } from './store.ts'
 import type { Payload } from './token-payload.ts'
 import { isKind, packToken, unpackToken } from './token-payload.ts'
@@ -37,6 +37,7 @@ export function tokenStore(
 
     async find(value) {
       const unit = currentUnit()
+      if (unit.lateHandles.size > 0) await settleHandle(unit, value)
       const id = rowId(unit, value)
       const key = hex(id)
       if (unit.rows.tokenEnd.has(key)) return undefined
