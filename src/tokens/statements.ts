@@ -124,6 +124,8 @@ export const maxRepeats = 10
 /** What the token endpoint hands out, JWTs among them: these leave the house and may be verified without asking it. */
 const handedOut = [tokenKinds.AccessToken, tokenKinds.RefreshToken, tokenKinds.ClientCredentials]
 
+const code = tokenKinds.AuthorizationCode
+
 const notBefore = `COALESCE((SELECT not_before FROM token_epoch), '-infinity')`
 
 // The limit keeps the planner at looking each parent up by its key: of a table of a few thousand it would rather hash the whole.
@@ -137,8 +139,8 @@ const parentOf = (parent: `${string} ${string}`, condition: string) =>
 const arms: Record<keyof Writes, { columns: string; judge?: string; write?: string }> = {
   // Locks first, in the order of ids, the predecessor too: two commits that meet always meet in the same order.
   // The row is judged after its lock was obtained, so what a concurrent commit did is seen.
-  // A generation whose successor was used keeps what tells a second use (and to whom it was bound), no more: rows of this kind
-  // are most of what a busy installation stores.
+  // A code that was used, and a generation whose successor was, keep what a second use is told and judged by, no more: rows of these
+  // kinds are most of what a busy installation stores. What is missing then oauth/adapter/token-store.ts fills in.
   consume: {
     columns:
       '"id" bytea, "predecessorId" bytea, "successorId" bytea, "leeway" int, "address" text, "userAgent" text, "requestId" text',
@@ -160,7 +162,11 @@ const arms: Record<keyof Writes, { columns: string; judge?: string; write?: stri
   consumed AS (
     UPDATE token t SET consumed_at = COALESCE(t.consumed_at, clock_timestamp()), successor_id = j."successorId",
       consumed_address = CASE j.verdict WHEN 'first' THEN j."address" ELSE t.consumed_address END,
-      repeats = t.repeats + CASE j.verdict WHEN 'repeat' THEN 1 ELSE 0 END
+      repeats = t.repeats + CASE j.verdict WHEN 'repeat' THEN 1 ELSE 0 END,
+      scope = CASE WHEN t.kind <> ${code} THEN t.scope END, resource = CASE WHEN t.kind <> ${code} THEN t.resource END,
+      session_uid = CASE WHEN t.kind <> ${code} THEN t.session_uid END, payload = CASE WHEN t.kind <> ${code} THEN t.payload
+        ELSE json_strip_nulls(json_build_object('codeChallenge', t.payload -> 'codeChallenge', 'redirectUri', t.payload -> 'redirectUri',
+          'attestationJkt', t.payload -> 'attestationJkt')) END
     FROM judged j WHERE t.id = j."id" AND j.u NOT IN (SELECT u FROM lost)),
   repeated AS (
     INSERT INTO audit_event (event, outcome, target_kind, target_id, client_id, address, user_agent, request_id, detail)
@@ -168,7 +174,7 @@ const arms: Record<keyof Writes, { columns: string; judge?: string; write?: stri
       jsonb_build_object('firstAddress', j.consumed_address)
     FROM judged j WHERE j.verdict = 'repeat' AND j.u NOT IN (SELECT u FROM lost)),
   forgotten AS (
-    UPDATE token t SET salt = NULL, successor_id = NULL, payload = json_strip_nulls(json_build_object('jkt', t.payload -> 'jkt',
+    UPDATE token t SET salt = NULL, successor_id = NULL, scope = NULL, payload = json_strip_nulls(json_build_object('jkt', t.payload -> 'jkt',
       'x5t#S256', t.payload -> 'x5t#S256', 'expiresWithSession', t.payload -> 'expiresWithSession'))
     FROM judged j WHERE t.id = j."predecessorId" AND j.verdict = 'first' AND j.u NOT IN (SELECT u FROM lost))`,
   },
