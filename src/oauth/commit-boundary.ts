@@ -84,6 +84,7 @@ export function commitBoundary(deps: {
       }
     await unit.commit('refusal')
     dropCookies(ctx)
+    if (verdict === 'client_gone') ctx.set('WWW-Authenticate', `Basic realm="${ctx.origin}"`)
     refuse(ctx, refusalFor(ctx, verdict), verdict)
   }
 
@@ -109,6 +110,11 @@ function keepFor(status: number, failure: unknown): Keep {
 }
 
 function refusalFor(ctx: Context, verdict: Verdict): { status: number; error: string; description: string } {
+  // RFC 6749 5.2, RFC 8707 2: the client or the API was taken away while the request was under way.
+  if (verdict === 'client_gone')
+    return { status: 401, error: 'invalid_client', description: 'client authentication failed' }
+  if (verdict === 'api_gone')
+    return { status: 400, error: 'invalid_target', description: 'resource indicator is missing, or unknown' }
   if (ctx.path === '/oauth/token')
     return { status: 400, error: 'invalid_grant', description: 'grant request is invalid' }
   if (verdict === 'replayed') return { status: 401, error: 'invalid_token', description: 'the proof was used before' }

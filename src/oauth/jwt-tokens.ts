@@ -3,7 +3,8 @@
 // authenticates the client, judges who may ask, and answers from the row. Whatever else has dots in it becomes a value that nobody
 // issued: RFC 7662 2.2 and RFC 7009 2.2 want the same answer for it as for any unknown token.
 //
-// Order of events: read the body -> exactly one `token`, with dots -> signature, type, issuer, expiry -> handle -> the engine.
+// Order of events: read the body -> exactly one `token`, with dots -> handle -> the engine authenticates the client and asks the store
+// for the handle -> signature, type, issuer, expiry -> row. So a stranger makes nobody verify a signature.
 import { createPublicKey, type KeyObject, randomBytes } from 'node:crypto'
 import { parse, stringify } from 'node:querystring'
 import { errors, jwtVerify } from 'jose'
@@ -11,7 +12,7 @@ import type { Context, Middleware } from 'koa'
 import { LRUCache } from 'lru-cache'
 import { idOfJti } from '#src/tokens/jwt-id.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
-import { handleFor, sha256 } from './adapter/row-id.ts'
+import { lateHandleFor, sha256 } from './adapter/row-id.ts'
 import { passOn, readAhead } from './request-body.ts'
 import type { Snapshot } from './snapshot.ts'
 
@@ -31,7 +32,7 @@ export function acceptJwts(deps: { issuer: string; snapshot: () => Snapshot; now
     const { token } = fields
     // Of a repeated parameter neither value is looked at: the engine refuses the request.
     if (typeof token !== 'string' || !token.includes('.')) return passOn(ctx, body)
-    fields.token = handleFor(currentUnit(), (await rowOf(token)) ?? randomBytes(16))
+    fields.token = lateHandleFor(currentUnit(), async () => (await rowOf(token)) ?? randomBytes(16))
     passOn(ctx, Buffer.from(stringify(fields)))
   }
 

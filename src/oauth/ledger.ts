@@ -2,7 +2,7 @@
 // itself; a JWT it only shows, right before it signs. The row is written from those very claims, so that the two cannot differ,
 // and holds no more than it takes to answer at introspection.
 import type { AccessToken, ClientCredentials, Configuration, KoaContextWithOIDC } from 'oidc-provider'
-import { idOfJti } from '#src/tokens/jwt-id.ts'
+import { idOfJti, timeOfJwtId } from '#src/tokens/jwt-id.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
 import { hex } from './adapter/row-id.ts'
 import { packToken } from './adapter/token-payload.ts'
@@ -24,7 +24,7 @@ export const recordJwt: JwtCustomizer = (ctx, token, { payload: claims }) => {
     kind,
     { ...about, ...binding, iat: claims.iat, exp: claims.exp },
     undefined,
-    Number(claims.iat),
+    timeOfJwtId(id),
   )
   writeToken(currentUnit(), kind, hex(id), columns, { issuedFor: grantSource(ctx) })
 }

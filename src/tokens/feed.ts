@@ -2,6 +2,9 @@
 // of the effect (docs/decisions/011); here they are read. What a reader has seen is what its cursor says, and the cursor is a snapshot:
 // the next answer is everything that is visible now and was not visible then. So a commit that comes late is not missed, and
 // one that is still open holds nobody up.
+//
+// A trigger cannot know when its commit will be seen, and a request that does not see it yet goes on issuing under what it ends. So the
+// first reader says when that was: it sees the entry, hence so does every request that begins from then on (docs/decisions/018).
 import { longestAccessTokenTtlSeconds } from '#src/apis/apis.ts'
 import type { Database } from '#src/db/database.ts'
 import { type Cursor, formatCursor, nothingSeen, parseCursor } from './feed-cursor.ts'
@@ -31,10 +34,14 @@ export const keptRevocationSeconds = longestAccessTokenTtlSeconds + 600
 const seen = `CASE WHEN pg_snapshot_xmax($1::pg_snapshot) <= pg_snapshot_xmax(pg_current_snapshot())
   THEN $1::pg_snapshot ELSE '${nothingSeen}'::pg_snapshot END`
 
-// Of an epoch the feed says the last whole second that is entirely before it, as `live` has it (statements.ts); everything else was
-// revoked within the second that it names.
+// Of an epoch the feed says the last whole second that is entirely before it: an epoch is a moment that somebody named. Everything else
+// was revoked within the second that it names. An entry that this very statement makes known has no time in its row yet.
 const issuedBefore = `CASE r.kind WHEN 'all' THEN ceil(extract(epoch FROM r.issued_before)) - 1
-  ELSE floor(extract(epoch FROM r.issued_before)) END`
+  ELSE floor(extract(epoch FROM COALESCE(r.known_at, m.known_at, clock_timestamp()))) END`
+
+/** Whoever is second finds nothing to do; whoever holds a row is not waited for. */
+const makeKnown = `UPDATE revocation SET known_at = clock_timestamp() WHERE id = ANY (ARRAY(
+    SELECT id FROM revocation WHERE known_at IS NULL FOR UPDATE SKIP LOCKED))`
 
 type Row = FeedEntry & { transaction: string; id: string; present: string }
 
@@ -47,9 +54,10 @@ export async function readFeed(
   const cursor: Cursor = after === undefined ? { seen: nothingSeen } : parseCursor(after)
   const { rows } = await pool.query<Row>({
     name: 'revocations_after',
-    text: `SELECT r.transaction::text, r.id::text, r.kind, r.target, r.at, (${issuedBefore})::float8 AS "issuedBefore",
+    text: `WITH made_known AS MATERIALIZED (${makeKnown} RETURNING id, known_at)
+      SELECT r.transaction::text, r.id::text, r.kind, r.target, r.at, (${issuedBefore})::float8 AS "issuedBefore",
         extract(epoch FROM clock_timestamp() - r.at)::float8 AS age, pg_current_snapshot()::text AS present
-      FROM revocation r
+      FROM revocation r LEFT JOIN made_known m ON m.id = r.id
       WHERE r.transaction >= pg_snapshot_xmin(${seen}) AND NOT pg_visible_in_snapshot(r.transaction, ${seen})
         AND pg_visible_in_snapshot(r.transaction, COALESCE($2::pg_snapshot, pg_current_snapshot()))
         AND (r.transaction, r.id) > ($3::xid8, $4::bigint)
@@ -74,6 +82,7 @@ function nextCursor(cursor: Cursor, rows: readonly Row[], limit: number): string
 
 /** The cursor of somebody who has seen everything that is there now. */
 export async function feedHead({ pool }: Pick<Database, 'pool'>): Promise<string> {
+  await pool.query(makeKnown)
   const { rows } = await pool.query<{ present: string }>('SELECT pg_current_snapshot()::text AS present')
   return formatCursor({ seen: rows[0]?.present ?? nothingSeen })
 }

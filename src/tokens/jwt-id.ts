@@ -13,6 +13,9 @@ export function newJwtId(now: Date): Buffer {
   return id
 }
 
+/** Epoch seconds, to the millisecond, by the clock of the process that made it. */
+export const timeOfJwtId = (id: Buffer): number => id.readUIntBE(0, 6) / 1000
+
 export const isJwtId = (id: Uint8Array): boolean => id.length === length
 
 export const jtiOf = (id: Uint8Array): string => Buffer.from(id).toString('base64url')

@@ -73,7 +73,14 @@ export class MomentInTheFuture extends Refusal {
 }
 
 /** @throws TokenNotFound, GrantNotFound, SessionNotFound, ConsentNotFound, UserNotFound, ClientNotFound, ApiNotFound, MomentInTheFuture */
-export function revoke(db: Db, target: RevocationTarget, change: Change): Promise<void> {
+export async function revoke(db: Db, target: RevocationTarget, change: Change): Promise<void> {
+  await revokeAtOnce(db, target, change)
+  // Requests that began before the commit was seen did not know of it. They issued before now.
+  if (target.kind === 'before' && target.moment === 'now')
+    await db.$executeRaw`UPDATE token_epoch SET not_before = clock_timestamp() WHERE not_before < clock_timestamp()`
+}
+
+function revokeAtOnce(db: Db, target: RevocationTarget, change: Change): Promise<void> {
   return atomically(db, (tx) => {
     switch (target.kind) {
       case 'token':

@@ -6,6 +6,7 @@
 // condition (a code somebody else used first) takes only its own rows with it.
 import type pg from 'pg'
 import { asJson, batchedRead } from './batched-reads.ts'
+import { tokenKinds } from './kinds.ts'
 
 /** Times cross the border as epoch seconds (exact to a millisecond), binary values as `\x…` text. */
 export type TokenWrite = {
@@ -112,11 +113,24 @@ export type Writes = {
 }
 
 /** first: it was unused. The others cost the request its writes:
- *  reused (a second use outside the leeway), exhausted (repeated too often), gone (unknown, ended), replayed (seen before). */
-export type Verdict = 'reused' | 'exhausted' | 'gone' | 'replayed'
+ *  reused (a second use outside the leeway), exhausted (repeated too often), gone (unknown, ended), replayed (seen before), revoked
+ *  (what its tokens would be issued under is over: client_gone and api_gone say which). Of several the first by the alphabet counts:
+ *  a reuse is one, whatever was revoked besides. */
+export type Verdict = 'reused' | 'exhausted' | 'gone' | 'replayed' | 'revoked' | 'client_gone' | 'api_gone'
 
 /** How often a lost answer may be fetched again (docs/decisions/006). */
 export const maxRepeats = 10
+
+/** What the token endpoint hands out, JWTs among them: these leave the house and may be verified without asking it. */
+const handedOut = [tokenKinds.AccessToken, tokenKinds.RefreshToken, tokenKinds.ClientCredentials]
+
+const code = tokenKinds.AuthorizationCode
+
+const notBefore = `COALESCE((SELECT not_before FROM token_epoch), '-infinity')`
+
+// The limit keeps the planner at looking each parent up by its key: of a table of a few thousand it would rather hash the whole.
+const parentOf = (parent: `${string} ${string}`, condition: string) =>
+  `LEFT JOIN LATERAL (SELECT * FROM ${parent} WHERE ${condition} LIMIT 1) ${parent.split(' ')[1]} ON true`
 
 /** `judge` decides whether the request may have its writes, `write` makes them.
  *
@@ -125,18 +139,19 @@ export const maxRepeats = 10
 const arms: Record<keyof Writes, { columns: string; judge?: string; write?: string }> = {
   // Locks first, in the order of ids, the predecessor too: two commits that meet always meet in the same order.
   // The row is judged after its lock was obtained, so what a concurrent commit did is seen.
-  // A generation whose successor was used keeps what tells a second use (and to whom it was bound), no more: rows of this kind
-  // are most of what a busy installation stores.
+  // A code that was used, and a generation whose successor was, keep what a second use is told and judged by, no more: rows of these
+  // kinds are most of what a busy installation stores. What is missing then oauth/adapter/token-store.ts fills in.
   consume: {
     columns:
       '"id" bytea, "predecessorId" bytea, "successorId" bytea, "leeway" int, "address" text, "userAgent" text, "requestId" text',
     judge: `
   held AS MATERIALIZED (
-    SELECT t.id, t.consumed_at, t.revoked_at, t.successor_id, t.salt, t.repeats, t.client_id, t.grant_id, t.consumed_address FROM token t
+    SELECT t.id, t.issued_at, t.consumed_at, t.revoked_at, t.successor_id, t.salt, t.repeats, t.client_id, t.grant_id, t.consumed_address
+    FROM token t
     WHERE t.id = ANY (ARRAY(SELECT "id" FROM consume UNION ALL SELECT "predecessorId" FROM consume)) ORDER BY t.id FOR UPDATE),
   judged AS MATERIALIZED (
     SELECT c.*, h.client_id, h.grant_id, h.consumed_address, CASE
-      WHEN h.id IS NULL OR h.revoked_at IS NOT NULL THEN 'gone'
+      WHEN h.id IS NULL OR h.revoked_at IS NOT NULL OR h.issued_at < ${notBefore} THEN 'gone'
       WHEN h.consumed_at IS NULL THEN 'first'
       WHEN c."successorId" IS NULL OR c."leeway" = 0 OR h.salt IS NULL OR h.successor_id IS DISTINCT FROM c."successorId"
         OR h.consumed_at <= clock_timestamp() - make_interval(secs => c."leeway") THEN 'reused'
@@ -147,7 +162,11 @@ const arms: Record<keyof Writes, { columns: string; judge?: string; write?: stri
   consumed AS (
     UPDATE token t SET consumed_at = COALESCE(t.consumed_at, clock_timestamp()), successor_id = j."successorId",
       consumed_address = CASE j.verdict WHEN 'first' THEN j."address" ELSE t.consumed_address END,
-      repeats = t.repeats + CASE j.verdict WHEN 'repeat' THEN 1 ELSE 0 END
+      repeats = t.repeats + CASE j.verdict WHEN 'repeat' THEN 1 ELSE 0 END,
+      scope = CASE WHEN t.kind <> ${code} THEN t.scope END, resource = CASE WHEN t.kind <> ${code} THEN t.resource END,
+      session_uid = CASE WHEN t.kind <> ${code} THEN t.session_uid END, payload = CASE WHEN t.kind <> ${code} THEN t.payload
+        ELSE json_strip_nulls(json_build_object('codeChallenge', t.payload -> 'codeChallenge', 'redirectUri', t.payload -> 'redirectUri',
+          'attestationJkt', t.payload -> 'attestationJkt')) END
     FROM judged j WHERE t.id = j."id" AND j.u NOT IN (SELECT u FROM lost)),
   repeated AS (
     INSERT INTO audit_event (event, outcome, target_kind, target_id, client_id, address, user_agent, request_id, detail)
@@ -155,7 +174,7 @@ const arms: Record<keyof Writes, { columns: string; judge?: string; write?: stri
       jsonb_build_object('firstAddress', j.consumed_address)
     FROM judged j WHERE j.verdict = 'repeat' AND j.u NOT IN (SELECT u FROM lost)),
   forgotten AS (
-    UPDATE token t SET salt = NULL, successor_id = NULL, payload = json_strip_nulls(json_build_object('jkt', t.payload -> 'jkt',
+    UPDATE token t SET salt = NULL, successor_id = NULL, scope = NULL, payload = json_strip_nulls(json_build_object('jkt', t.payload -> 'jkt',
       'x5t#S256', t.payload -> 'x5t#S256', 'expiresWithSession', t.payload -> 'expiresWithSession'))
     FROM judged j WHERE t.id = j."predecessorId" AND j.verdict = 'first' AND j.u NOT IN (SELECT u FROM lost))`,
   },
@@ -167,23 +186,38 @@ const arms: Record<keyof Writes, { columns: string; judge?: string; write?: stri
     INSERT INTO replay (id, expires_at, payload) SELECT "id", to_timestamp("expiresAt"), "payload"::json FROM replay_in ORDER BY "id"
     ON CONFLICT (id) DO NOTHING RETURNING id)`,
   },
+  // What the token endpoint hands out is judged by what it is issued under: a revocation that was committed before this statement
+  // began costs the request its tokens. One that is committed later finds them signed before it, which is what the feed of revocations
+  // says of it (docs/decisions/018). What no process looked at (client and API come from memory) must still be there.
+  //
   // What was issued for something else (it has a predecessor) is written once; a repeat finds the successor there and changes
-  // nothing, its expiry least of all.
+  // nothing, its expiry least of all. The time of issue keeps the second that the token names, and the part of it by this clock or
+  // the process's, whichever is earlier.
   token: {
     columns:
       '"id" bytea, "kind" smallint, "clientId" text, "userId" uuid, "grantId" text, "sessionUid" text, "resource" text, "scope" text, "userCodeHash" bytea, "issuedAt" double precision, "expiresAt" double precision, "salt" bytea, "predecessorId" bytea, "grantGeneration" int, "sessionGeneration" int, "userGeneration" int, "clientGeneration" int, "apiGeneration" int, "payload" text',
+    judge: `
+  under AS MATERIALIZED (
+    SELECT i.*, COALESCE(i."grantGeneration", g.generation, 0) AS g, COALESCE(i."sessionGeneration", s.generation, 0) AS s,
+      COALESCE(i."userGeneration", o.generation, 0) AS o, COALESCE(i."clientGeneration", c.generation, 0) AS c,
+      COALESCE(i."apiGeneration", a.generation, 0) AS a, CASE
+      WHEN i."kind" <> ALL ('{${handedOut.join()}}') THEN NULL
+      WHEN i."clientId" IS NOT NULL AND (c.id IS NULL OR c.disabled_at IS NOT NULL) THEN 'client_gone'
+      WHEN i."resource" IS NOT NULL AND a.identifier IS NULL THEN 'api_gone'
+      WHEN g.revoked_at IS NOT NULL OR i."grantGeneration" <> COALESCE(g.generation, -1)
+        OR i."sessionGeneration" <> s.generation OR i."clientGeneration" <> c.generation OR i."apiGeneration" <> a.generation
+        OR i."userId" IS NOT NULL AND (o.id IS NULL OR o.disabled_at IS NOT NULL OR i."userGeneration" <> o.generation) THEN 'revoked'
+      END AS verdict
+    FROM token_in i ${parentOf('oauth_grant g', 'g.id = i."grantId"')} ${parentOf('session s', 's.uid = i."sessionUid"')}
+      ${parentOf('users o', 'o.id = i."userId"')} ${parentOf('client c', 'c.id = i."clientId"')} ${parentOf('api a', 'a.identifier = i."resource"')})`,
     write: `
   token_out AS (
     INSERT INTO token AS t (id, kind, client_id, user_id, grant_id, session_uid, resource, scope, user_code_hash, issued_at, expires_at, salt,
       predecessor_id, grant_generation, session_generation, user_generation, client_generation, api_generation, payload)
     SELECT i."id", i."kind", i."clientId", i."userId", i."grantId", i."sessionUid", i."resource", i."scope", i."userCodeHash",
-      to_timestamp(i."issuedAt"), to_timestamp(i."expiresAt"), i."salt", i."predecessorId",
-      COALESCE(i."grantGeneration", (SELECT generation FROM oauth_grant WHERE id = i."grantId"), 0),
-      COALESCE(i."sessionGeneration", (SELECT generation FROM session WHERE uid = i."sessionUid"), 0),
-      COALESCE(i."userGeneration", (SELECT generation FROM users WHERE id = i."userId"), 0),
-      COALESCE(i."clientGeneration", (SELECT generation FROM client WHERE id = i."clientId"), 0),
-      COALESCE(i."apiGeneration", (SELECT generation FROM api WHERE identifier = i."resource"), 0), i."payload"::json
-    FROM token_in i WHERE i.u NOT IN (SELECT u FROM lost) ORDER BY i."id"
+      GREATEST(to_timestamp(floor(i."issuedAt")), LEAST(to_timestamp(i."issuedAt"), now())), to_timestamp(i."expiresAt"), i."salt",
+      i."predecessorId", i.g, i.s, i.o, i.c, i.a, i."payload"::json
+    FROM under i WHERE i.u NOT IN (SELECT u FROM lost) ORDER BY i."id"
     ON CONFLICT (id) DO UPDATE SET client_id = EXCLUDED.client_id, user_id = EXCLUDED.user_id, grant_id = EXCLUDED.grant_id,
       session_uid = EXCLUDED.session_uid, resource = EXCLUDED.resource, scope = EXCLUDED.scope, user_code_hash = EXCLUDED.user_code_hash,
       expires_at = EXCLUDED.expires_at, grant_generation = EXCLUDED.grant_generation, session_generation = EXCLUDED.session_generation,
@@ -315,6 +349,7 @@ function commitStatement(present: readonly (keyof Writes)[]): { name: string; te
     const lost = [
       present.includes('consume') ? `SELECT u, verdict FROM judged WHERE verdict NOT IN ('first', 'repeat')` : '',
       present.includes('replay') ? `SELECT u, 'replayed' FROM replay_in WHERE "id" NOT IN (SELECT id FROM seen)` : '',
+      present.includes('token') ? 'SELECT u, verdict FROM under WHERE verdict IS NOT NULL' : '',
       present.includes('interactionEnd')
         ? `SELECT i.u, 'gone' FROM interaction_end_in i JOIN interaction_held h ON h.id = i."id" WHERE i."once" AND h.ended_at IS NOT NULL`
         : '',
@@ -424,7 +459,6 @@ export type PersonRow = {
 }
 
 const epoch = (column: string) => `extract(epoch FROM ${column})::double precision`
-const notBefore = `COALESCE((SELECT not_before FROM token_epoch), '-infinity')`
 
 const grantJson = `json_build_object('id', g.id, 'userId', g.user_id, 'clientId', g.client_id, 'sessionUid', g.session_uid, 'scopes', g.scopes,
     'rejectedScopes', g.rejected_scopes, 'resourceScopes', g.resource_scopes, 'rejectedResourceScopes', g.rejected_resource_scopes,
@@ -442,10 +476,6 @@ const sessionIsOpen = `s.ended_at IS NULL AND COALESCE(s.login_at, s.created_at)
 
 // A parent that is gone (deleted, swept) ends what was issued under it, sessions aside: they may be swept before what outlives them,
 // since a token that is bound to one is checked against it by the engine and the others outlive it.
-//
-// The limit keeps the planner at looking each parent up by its key: of a table of a few thousand it would rather hash the whole.
-const parentOf = (parent: `${string} ${string}`, condition: string) =>
-  `LEFT JOIN LATERAL (SELECT * FROM ${parent} WHERE ${condition} LIMIT 1) ${parent.split(' ')[1]} ON true`
 
 const tokenColumns = `
   encode(t.id, 'hex') AS id, t.kind, t.client_id AS "clientId", t.user_id AS "userId", t.grant_id AS "grantId", t.session_uid AS "sessionUid", t.resource, t.scope,

@@ -63,6 +63,8 @@ export function createUnit(database: Database, origin: AuditOrigin) {
 
     /** Stand-ins for rows whose real value nobody presented (oauth/adapter/row-id.ts). */
     handles: new Map<string, Buffer>(),
+    /** Handles whose row is found out when it is asked for, once. */
+    lateHandles: new Map<string, () => Promise<Buffer>>(),
     /** Rows this request has looked at, by id, and sessions by uid. */
     tokens: new Map<string, { row: TokenRow; userCodeHash?: string }>(),
     sessions: new Map<string, SessionRow>(),

@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { closeDatabase, type Database, openDatabase } from '#src/db/database.ts'
 import { createSchedule } from '#src/jobs/schedule.ts'
 import { createLog } from '#src/log.ts'
-import { sweep } from '#src/tokens/sweep.ts'
+import { type Batch, sweep } from '#src/tokens/sweep.ts'
 import { advanced, asking, beginFamily, openSeats } from './families.ts'
 import type { Installation } from './installation.ts'
 import { createFindings, quantile, type Report, times } from './report.ts'
@@ -24,7 +24,7 @@ export async function sweptRows(installation: Installation, size: SweptRowsSize)
   const ask = asking(installation)
   const seats = await openSeats(installation, size.families)
   const latencies: Record<'calm' | 'sweeping', number[]> = { calm: [], sweeping: [] }
-  const swept = { rows: 0, batches: 0, longest: 0 }
+  const swept = { rows: 0, batches: [] as number[] }
   let phase: keyof typeof latencies | undefined
   let loading = true
   await asTheRunner(async (runner) => {
@@ -36,11 +36,12 @@ export async function sweptRows(installation: Installation, size: SweptRowsSize)
       phase = 'calm'
       await delay(size.windowMs)
       phase = 'sweeping'
-      const done = await sweep(runner, { now: new Date(), maxSeconds: size.windowMs / 1000 })
+      const onBatch = ({ rows, seconds }: Batch) => {
+        if (rows > 0) swept.batches.push(seconds * 1000)
+      }
+      const done = await sweep(runner, { now: new Date(), maxSeconds: size.windowMs / 1000, onBatch })
       finished = done.finished
       swept.rows += done.rows.token
-      swept.batches += done.batches
-      swept.longest = Math.max(swept.longest, done.longestBatchSeconds * 1000)
     }
     phase = undefined
     loading = false
@@ -61,8 +62,9 @@ export async function sweptRows(installation: Installation, size: SweptRowsSize)
   const [calm, sweeping] = [latencies.calm, latencies.sweeping].map((values) => quantile(values, 0.99))
   return findings.report({
     'rows over / alive': `${size.over} / ${size.alive}`,
-    'swept here, in batches': `${swept.rows}, ${swept.batches}`,
-    'longest batch, ms': Math.round(swept.longest * 10) / 10,
+    'swept here, in batches': `${swept.rows}, ${swept.batches.length}`,
+    'batch ms, median / p99 / longest': [0.5, 0.99, 1].map((part) => quantile(swept.batches, part)).join(' / '),
+    'batches of 50 ms and more': `${swept.batches.filter((ms) => ms >= 50).length}`,
     'p99 ms, calm / sweeping': `${calm} / ${sweeping}`,
     'p99 change': `${Math.round(((sweeping ?? 0) / (calm || 1) - 1) * 100)} %`,
     'requests measured, calm / sweeping': `${latencies.calm.length} / ${latencies.sweeping.length}`,

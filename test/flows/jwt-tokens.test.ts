@@ -15,7 +15,7 @@ import {
   type JWTPayload,
   SignJWT,
 } from 'jose'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { endApiTokens } from '#src/apis/apis.ts'
 import { deleteClient, endClientTokens, setClientDisabled } from '#src/clients/clients.ts'
 import { hashPassword } from '#src/factors/password.ts'
@@ -313,6 +313,34 @@ describe('what only looks like one of ours is unknown: {"active":false}, and 200
   beforeAll(async () => {
     real = await service()
     claims = decodeJwt(real)
+  })
+
+  test('nobody who cannot say who he is makes us verify a signature', async () => {
+    const own = decodeJwt(await service())
+    const verify = vi.spyOn(crypto.subtle, 'verify')
+    try {
+      const ask = async (path: string, fields: Record<string, string>, headers: Record<string, string> = {}) => {
+        const before = verify.mock.calls.length
+        // Another one each time: those found good are remembered.
+        const token = await signed({ ...own, unique: randomUUID() })
+        const { status } = await j.post(path, { token, ...fields }, { as: null, headers })
+        return { status, verified: verify.mock.calls.length - before }
+      }
+      for (const path of ['/oauth/introspect', '/oauth/revoke']) {
+        for (const [fields, headers] of [
+          [{}, {}],
+          [{ client_id: 'nobody' }, {}],
+          [{ client_id: 'reports' }, {}],
+          [{ client_id: 'reports', client_secret: 'wrong' }, {}],
+          [{}, { Authorization: j.basic('reports', 'wrong') }],
+        ] as [Record<string, string>, Record<string, string>][])
+          expect(await ask(path, fields, headers), JSON.stringify(fields)).toEqual({ status: 401, verified: 0 })
+        // Asked for by three models at once, and found out once.
+        expect(await ask(path, {}, { Authorization: j.basic('reports') })).toEqual({ status: 200, verified: 1 })
+      }
+    } finally {
+      verify.mockRestore()
+    }
   })
 
   test('the forgeries below are told from the real one by their flaw alone', async () => {

@@ -227,6 +227,17 @@ describe('a repeat inside the leeway', () => {
       expect((await j.userinfo(token)).status).toBe(401)
   })
 
+  test.each(['openid', 'openid profile email'])(
+    'the same with a narrower scope (%s), which its row has given up: another refusal would spare the family',
+    async (scope) => {
+      const { refresh } = await j.tokensFor()
+      const first = await j.refresh(refresh)
+      const next = await j.refresh(first.body.refresh_token ?? '')
+      expect((await j.refresh(refresh, { scope })).body.error).toBe('invalid_grant')
+      expect((await j.refresh(next.body.refresh_token ?? '')).body.error).toBe('invalid_grant')
+    },
+  )
+
   test('of another client changes nothing', async () => {
     const { refresh } = await j.tokensFor()
     const first = await j.refresh(refresh)

@@ -53,7 +53,9 @@ export async function fillNeighbours(pool: pg.Pool): Promise<void> {
     `INSERT INTO guess_limit (subject, device, factor, failures, failed_at, expires_at)
       SELECT sha256(int4send(i)), '', 'password', 1, now(), now() + interval '1 day' FROM generate_series(1, 10000) i`,
   )
-  await pool.query(`INSERT INTO revocation (kind, target) SELECT 'token', i FROM generate_series(1, 10000) i`)
+  await pool.query(
+    `INSERT INTO revocation (kind, target, known_at) SELECT 'token', i, now() FROM generate_series(1, 10000) i`,
+  )
   await pool.query(
     `INSERT INTO origin (id, address) SELECT sha256(int4send(i)), '192.0.2.1' FROM generate_series(1, 10000) i`,
   )
@@ -99,9 +101,9 @@ export async function fillLedger(
        'client-' || (i / 20) % 100,
        CASE WHEN p >= 9 THEN ${userOf('i')} END,
        CASE WHEN p >= 9 THEN left(${base64url(`sha256(('g' || i / 20)::bytea)`)}, 22) END,
-       CASE WHEN p >= 9 THEN ${base64url(`sha256(('s' || i / 20)::bytea)`)} END,
-       CASE WHEN p NOT BETWEEN 12 AND 13 THEN ${resource} END,
-       CASE WHEN p < 12 THEN 'orders:read orders:write' WHEN p < 14 THEN 'openid profile email' ELSE ${scope} END,
+       CASE WHEN p >= 9 AND p <> 14 THEN ${base64url(`sha256(('s' || i / 20)::bytea)`)} END,
+       CASE WHEN p NOT BETWEEN 12 AND 14 THEN ${resource} END,
+       CASE WHEN p < 12 THEN 'orders:read orders:write' WHEN p < 14 THEN 'openid profile email' WHEN p > 14 AND NOT ${wiped} THEN ${scope} END,
        issued,
        issued + make_interval(secs => CASE WHEN p < 14 THEN 900 WHEN p = 14 THEN 60 ELSE ${refreshSeconds} END),
        CASE WHEN p = 14 OR ${used} THEN issued + interval '5 seconds' END,
@@ -111,7 +113,7 @@ export async function fillLedger(
        CASE WHEN p BETWEEN 9 AND 13 OR p > 14 THEN sha256(('t' || i + 1)::bytea) END,
        (CASE WHEN p < 9 THEN '{}' WHEN p < 12 THEN '{"expiresWithSession":true}'
          WHEN p < 14 THEN '{"expiresWithSession":true,"gty":"authorization_code refresh_token"}'
-         WHEN p = 14 THEN '{"amr":["pwd"],"authTime":1795391369,"codeChallenge":"7SdY-M4eVEeAhQncXOZXMdkV0nv8fpvudgP_CIkzGLk","codeChallengeMethod":"S256","nonce":"8fq-2kP0aLx7sVbn3wQe1A","redirectUri":"https://shop.example.com/signed-in","expiresWithSession":true}'
+         WHEN p = 14 THEN '{"codeChallenge":"7SdY-M4eVEeAhQncXOZXMdkV0nv8fpvudgP_CIkzGLk","redirectUri":"https://shop.example.com/signed-in"}'
          WHEN ${wiped} THEN '{"expiresWithSession":true}'
          ELSE '{"amr":["pwd"],"authTime":1795391369,"expiresWithSession":true,"iiat":1795391369,"gty":"authorization_code refresh_token","nonce":"8fq-2kP0aLx7sVbn3wQe1A","rotations":12}' END)::json
      FROM generate_series($1::bigint, $2::bigint) i, LATERAL (SELECT ${position} AS p, ${issued} AS issued) at`,

@@ -273,7 +273,9 @@ describe('a reader', () => {
   )
 
   test('is answered from the index, also with a long history behind the cursor', async () => {
-    await pool.query(`INSERT INTO revocation (kind, target) SELECT 'user', n::text FROM generate_series(1, 20000) n`)
+    await pool.query(
+      `INSERT INTO revocation (kind, target, known_at) SELECT 'user', n::text, now() FROM generate_series(1, 20000) n`,
+    )
     await pool.query('ANALYZE revocation')
     // The statement as it is sent: on a pool of one connection it is still prepared there.
     const single = openDatabase(created.url, { poolSize: 1, onError: () => undefined })
@@ -300,7 +302,7 @@ describe('watching', () => {
     await new Promise((resolve) => setTimeout(resolve, 500))
     expect(observed).toEqual([])
     await endUserTokens(prisma, during, change)
-    await revoke(prisma, { kind: 'before', moment: 'now' }, change)
+    await revoke(prisma, { kind: 'before', moment: new Date('2026-01-02T00:00:00Z') }, change)
     await expect.poll(() => observed.length, { timeout: 5_000 }).toBe(2)
     await new Promise((resolve) => setTimeout(resolve, 500))
     expect(observed).toHaveLength(2)

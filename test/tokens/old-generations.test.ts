@@ -5,6 +5,13 @@ import { createTestDatabase, type TestDatabase } from '#test/support/database.ts
 let own: TestDatabase
 beforeAll(async () => {
   own = await createTestDatabase()
+  const { pool } = own.database
+  await pool.query(
+    `INSERT INTO client (id, name, type, token_endpoint_auth_method) VALUES ('shop', 'Shop', 'web', 'none')`,
+  )
+  await pool.query(
+    `INSERT INTO oauth_grant (id, user_id, client_id, payload) VALUES ('g', gen_random_uuid(), 'shop', '{}')`,
+  )
 })
 afterAll(() => own.drop())
 
@@ -66,8 +73,49 @@ test('a generation whose successor was used gives up all but what a second use i
     salt: null,
     successor_id: null,
     payload: { jkt: 'the key', expiresWithSession: true },
-    scope: 'openid',
+    scope: null,
     grant_id: 'g',
   })
   expect(await use(1)).toEqual(['reused']) // RFC 9700 4.14.2
+})
+
+test('a code that was used gives up all but what the engine looks at before it sees that it was (RFC 6749 10.5)', async () => {
+  const code = {
+    ...refreshToken(100),
+    kind: 3,
+    salt: null,
+    payload: {
+      codeChallenge: 'c',
+      codeChallengeMethod: 'S256',
+      redirectUri: 'r',
+      nonce: 'n',
+      amr: ['pwd'],
+      authTime: 1,
+    },
+  }
+  const use = {
+    id: id(100),
+    predecessorId: null,
+    successorId: null,
+    leeway: 0,
+    address: null,
+    userAgent: null,
+    requestId: null,
+  }
+  await commit(own.database.pool, [{ token: [code] }])
+  expect(await commit(own.database.pool, [{ consume: [use] }])).toEqual([undefined])
+  const given = await own.database.pool.query(
+    'SELECT payload, scope, resource, session_uid, grant_id, client_id, consumed_at IS NOT NULL AS used FROM token WHERE id = $1::bytea',
+    [id(100)],
+  )
+  expect(given.rows[0]).toEqual({
+    payload: { codeChallenge: 'c', redirectUri: 'r' },
+    scope: null,
+    resource: null,
+    session_uid: null,
+    grant_id: 'g',
+    client_id: 'shop',
+    used: true,
+  })
+  expect(await commit(own.database.pool, [{ consume: [use] }])).toEqual(['reused'])
 })

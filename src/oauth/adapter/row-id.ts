@@ -22,6 +22,19 @@ export function handleFor(unit: Unit, id: Buffer): string {
   return handle
 }
 
+/** A handle of a row that is found out when a store asks for it, and not before. */
+export function lateHandleFor(unit: Unit, find: () => Promise<Buffer>): string {
+  const handle = randomBytes(24).toString('base64url')
+  unit.lateHandles.set(handle, () => unit.remember(`handle ${handle}`, find))
+  return handle
+}
+
+/** Does nothing about other values. Afterwards `rowId` knows it. */
+export async function settleHandle(unit: Unit, value: string): Promise<void> {
+  const find = unit.lateHandles.get(value)
+  if (find) unit.handles.set(value, await find())
+}
+
 /** A JWT by its own name, its `jti`. Known from here on to this request, which presented the whole token; from outside a `jti` is
  *  one more value that nobody issued. */
 export function nameFor(unit: Unit, id: Buffer): string {

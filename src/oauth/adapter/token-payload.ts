@@ -17,7 +17,8 @@ const accessKinds = new Set<TokenKind>(['AccessToken', 'ClientCredentials'])
 const isText = (value: unknown): value is string =>
   typeof value === 'string' && !value.includes('\0') && value.isWellFormed()
 
-/** @param expiresIn seconds from `now` (epoch seconds), or undefined for no expiry of the engine's own counting. */
+/** @param expiresIn seconds from `now` (epoch seconds), or undefined for no expiry of the engine's own counting. The row knows the
+ *  millisecond of `now` where the payload says the same second. */
 export function packToken(kind: TokenKind, payload: Payload, expiresIn: number | undefined, now: number): Columns {
   const rest: Payload = { __proto__: null }
   const columns: Columns = {
@@ -40,7 +41,8 @@ export function packToken(kind: TokenKind, payload: Payload, expiresIn: number |
     else if (key === 'sessionUid' && isText(value)) columns.sessionUid = value
     else if (key === 'scope' && isText(value)) columns.scope = value
     else if (key === resourceKey && isText(value)) columns.resource = value
-    else if (key === 'iat' && Number.isInteger(value)) columns.issuedAt = value as number
+    else if (key === 'iat' && Number.isInteger(value))
+      columns.issuedAt = Math.floor(now) === value ? now : (value as number)
     else if (key === 'exp' && Number.isInteger(value)) columns.expiresAt = value as number
     else Object.defineProperty(rest, key, { value, enumerable: true, configurable: true, writable: true })
   }

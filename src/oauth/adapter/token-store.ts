@@ -9,7 +9,7 @@ import type { TokenRow } from '#src/tokens/statements.ts'
 import { maxRepeats, readToken, readTokenByUserCode } from '#src/tokens/statements.ts'
 import type { Unit } from '#src/tokens/unit-of-work.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
-import { handleFor, hex, nameFor, rowId } from './row-id.ts'
+import { handleFor, hex, nameFor, rowId, settleHandle } from './row-id.ts'
 import { type AdapterDeps, unsupported } from './store.ts'
 import type { Payload } from './token-payload.ts'
 import { isKind, packToken, unpackToken } from './token-payload.ts'
@@ -37,6 +37,7 @@ export function tokenStore(
 
     async find(value) {
       const unit = currentUnit()
+      if (unit.lateHandles.size > 0) await settleHandle(unit, value)
       const id = rowId(unit, value)
       const key = hex(id)
       if (unit.rows.tokenEnd.has(key)) return undefined
@@ -115,6 +116,7 @@ export function tokenStore(
     const payload = unpackToken(kind, value, row)
     if (isJwtId(row.id)) Object.assign(payload, claimsOfJwt(unit, row))
     if (row.consumedAt === null) return payload as AdapterPayload
+    Object.assign(payload, whatWasGivenUp(row))
     // Within the leeway a refresh token may be used again: the same successor is answered, ten times (docs/decisions/006). To
     // everybody but the client that refreshes it is consumed.
     const again = kind === 'RefreshToken' && row.inLeeway && isRefreshing()
@@ -129,6 +131,16 @@ const isIssued = (kind: TokenKind): boolean => ['AccessToken', 'RefreshToken', '
 
 /** The engine counts rotations; the first of a family has none. */
 const isRotated = (row: TokenRow): boolean => row.kind === tokenKinds.RefreshToken && Number(row.payload.rotations) > 0
+
+/** Rows that were used keep what tells a second use (tokens/statements.ts). The engine looks at these before it looks whether the row was
+ *  used, and a second use must not end in another refusal, which would spare the family. */
+function whatWasGivenUp(row: TokenRow): Payload {
+  if (row.kind === tokenKinds.AuthorizationCode && row.payload.codeChallenge !== undefined)
+    return { codeChallengeMethod: 'S256' } // the only one there is (oauth/configuration.ts)
+  if (row.kind !== tokenKinds.RefreshToken || row.scope !== null || !row.grant) return {}
+  const { scopes, resourceScopes } = row.grant
+  return { scope: [...scopes, ...Object.values(resourceScopes).flat()].join(' ') }
+}
 
 /** What a JWT says of itself and an opaque token does not: introspection answers with the same words. */
 function claimsOfJwt(unit: Unit, row: TokenRow): Payload {
