@@ -172,7 +172,7 @@ describe('what the operator settles', () => {
 })
 
 describe('a file of published passwords', () => {
-  const some = Array.from({ length: 20_000 }, (_, n) => `stolen password ${n}`)
+  const some = Array.from({ length: 3_000 }, (_, n) => `stolen password ${n}`)
 
   test.each([
     ['as the downloader writes it', { counts: true, end: '\r\n', digits: 40 }],
@@ -180,8 +180,9 @@ describe('a file of published passwords', () => {
     ['in small letters and shortened', { counts: true, end: '\n', digits: 16, small: true }],
   ])('%s: each is found, its neighbours are not', (_what, form) => {
     const breached = openBreachedPasswords(breachedFile(some, form))
-    for (let n = 0; n < some.length; n += 13) expect(breached.has(some[n] ?? ''), some[n]).toBe(true)
-    for (let n = 0; n < 2_000; n++) expect(breached.has(`kept password ${n}`)).toBe(false)
+    expect(some.filter((password) => !breached.has(password))).toEqual([])
+    const kept = Array.from({ length: 500 }, (_, n) => `kept password ${n}`)
+    expect(kept.filter((password) => breached.has(password))).toEqual([])
   })
 
   test('of one line, of two, and without an end to the last', () => {
