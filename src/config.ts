@@ -173,6 +173,16 @@ const variables = {
     default: '86400',
     about: 'Absolute lifetime of a browser session.',
   },
+  SIGNING_KEY_ROTATION_DAYS: {
+    schema: z
+      .string()
+      .regex(/^\d{1,4}$/, 'must be a whole number of days')
+      .transform(Number)
+      .refine((n) => n <= 3650, 'must be at most 3650 days'),
+    default: '90',
+    about:
+      'For how long a key signs before the announced one takes its place; the old one stays published until nothing valid names it. 0: never by itself, only `sallyport keys rotate`.',
+  },
   SHUTDOWN_TIMEOUT_SECONDS: {
     schema: seconds(1, 300),
     default: '8',
@@ -210,6 +220,8 @@ export type Config = Readonly<{
   metricsHost: string
   logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent'
   sessionTtlSeconds: number
+  /** 0: never by itself. */
+  signingKeyRotationDays: number
   shutdownTimeoutSeconds: number
 }>
 
@@ -266,6 +278,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     metricsHost: (values.HOST as string | undefined) ?? 'localhost',
     logLevel: values.LOG_LEVEL as Config['logLevel'],
     sessionTtlSeconds: values.SESSION_TTL_SECONDS as number,
+    signingKeyRotationDays: values.SIGNING_KEY_ROTATION_DAYS as number,
     shutdownTimeoutSeconds: values.SHUTDOWN_TIMEOUT_SECONDS as number,
   })
 }

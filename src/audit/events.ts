@@ -42,6 +42,7 @@ export const auditEvents = [
   'key.created',
   'key.activated',
   'key.retired',
+  'key.removed',
   'setup.code_issued',
   'setup.completed',
   'setup.failed',

@@ -1,5 +1,6 @@
 // The commands that administer, as a script sees them.
 import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,9 +9,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { findClient } from '#src/clients/clients.ts'
 import { verifyClientSecret } from '#src/clients/secrets.ts'
 import { verifyPassword } from '#src/factors/password.ts'
+import { createSecretKeys } from '#src/keys/secret-key.ts'
+import { makeSigningKey, storeSigningKey } from '#src/keys/signing-keys.ts'
 import { findUserByEmail } from '#src/users/users.ts'
 import { createTestDatabase, type TestDatabase } from '#test/support/database.ts'
 
+const secretKey = randomBytes(32)
 const directory = mkdtempSync(join(tmpdir(), 'sallyport-cli-'))
 const file = join(directory, 'config.yaml')
 let db: TestDatabase
@@ -35,7 +39,12 @@ afterAll(async () => {
 
 async function sallyport(args: string[], input = '') {
   const child = spawn(process.execPath, ['src/sallyport.mjs', ...args], {
-    env: { PATH: process.env.PATH, DATABASE_URL: db.url, LOG_LEVEL: 'error' },
+    env: {
+      PATH: process.env.PATH,
+      DATABASE_URL: db.url,
+      LOG_LEVEL: 'error',
+      SECRET_KEY: secretKey.toString('base64url'),
+    },
   })
   child.stdin.end(input)
   const ended = new Promise<number | null>((resolve) => child.once('close', resolve))
@@ -213,6 +222,36 @@ test('apis and keys', async () => {
   expect((await sallyport(['apis', 'show', 'https://api.example.com'])).out).toMatch(/^accessTokenTtlSeconds +900$/m)
   expect(await sallyport(['apis', 'show', 'x'])).toMatchObject({ code: 1 })
   expect(await json(['keys', 'list'])).toEqual([])
+  expect(await sallyport(['keys', 'rotate'])).toEqual({
+    code: 1,
+    out: '',
+    err: 'There is no key to rotate; the first start makes them.\n',
+  })
+})
+
+test('keys rotate: by the time they were announced, or at once for who cannot wait', async () => {
+  const keyOf = async (state: string) =>
+    (await json(['keys', 'list'])).find((key: { state: string }) => key.state === state)?.kid
+  for (const state of ['current', 'next'] as const)
+    await storeSigningKey(prisma, createSecretKeys([secretKey]), await makeSigningKey('ES256'), {
+      alg: 'ES256',
+      state,
+      now: new Date(),
+    })
+  const [current, next] = [await keyOf('current'), await keyOf('next')]
+  const early = await sallyport(['keys', 'rotate'])
+  expect(early).toMatchObject({ code: 1, out: '' })
+  expect(early.err).toMatch(
+    /^The next ES256 key was announced a moment ago and may sign from \S+Z on; --unannounced does not wait\.$/m,
+  )
+  const { rotated } = await json(['keys', 'rotate', '--unannounced', '--alg', 'ES256'])
+  expect(rotated).toMatchObject([{ alg: 'ES256', retired: current, current: next }])
+  expect([await keyOf('retired'), await keyOf('current'), await keyOf('next')]).toEqual([
+    current,
+    next,
+    rotated[0].next,
+  ])
+  expect(await sallyport(['keys', 'rotate', '--alg', 'HS256'])).toMatchObject({ code: 2, out: '' })
 })
 
 describe('tokens revoke', () => {
