@@ -199,6 +199,16 @@ const variables = {
     default: '86400',
     about: 'Absolute lifetime of a browser session.',
   },
+  SIGNING_KEY_ROTATION_DAYS: {
+    schema: z
+      .string()
+      .regex(/^\d{1,4}$/, 'must be a whole number of days')
+      .transform(Number)
+      .refine((n) => n <= 3650, 'must be at most 3650 days'),
+    default: '90',
+    about:
+      'For how long a key signs before the announced one takes its place; the old one stays published until nothing valid names it. 0: never by itself, only `sallyport keys rotate`.',
+  },
   SHUTDOWN_TIMEOUT_SECONDS: {
     schema: seconds(1, 300),
     default: '8',
@@ -239,6 +249,8 @@ export type Config = Readonly<{
   passwordHashTimeCost: number
   breachedPasswordsFile: string | undefined
   sessionTtlSeconds: number
+  /** 0: never by itself. */
+  signingKeyRotationDays: number
   shutdownTimeoutSeconds: number
 }>
 
@@ -301,6 +313,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     passwordHashTimeCost: values.PASSWORD_HASH_TIME_COST as number,
     breachedPasswordsFile: values.BREACHED_PASSWORDS_FILE as string | undefined,
     sessionTtlSeconds: values.SESSION_TTL_SECONDS as number,
+    signingKeyRotationDays: values.SIGNING_KEY_ROTATION_DAYS as number,
     shutdownTimeoutSeconds: values.SHUTDOWN_TIMEOUT_SECONDS as number,
   })
 }

@@ -8,12 +8,14 @@ import { untilReachable } from './db/reachable.ts'
 import { passwordHashing } from './factors/password.ts'
 import { settlePasswords } from './factors/password-settings.ts'
 import { createSchedule } from './jobs/schedule.ts'
-import { createSecretKeys, loadOrCreateSecretKey } from './keys/secret-key.ts'
+import { careForSigningKeys } from './keys/key-rotation.ts'
+import { createSecretKeys, loadOrCreateSecretKey, type SecretKeys } from './keys/secret-key.ts'
 import { listSigningKeys } from './keys/signing-key-list.ts'
 import { createLog } from './log.ts'
 import { createMetrics, type DatabaseFacts, type Metrics, printSum } from './metrics.ts'
 import { serveMetrics } from './metrics-server.ts'
 import { createClosing, watchProcess } from './process-life.ts'
+import { keptRevocationSeconds } from './tokens/feed.ts'
 import { sweepLagSeconds, tableSizes } from './tokens/growth.ts'
 import { sweep } from './tokens/sweep.ts'
 
@@ -53,7 +55,7 @@ export async function run(given: Config): Promise<void> {
       const server = await serveMetrics({ host, port, print, onError })
       closing.add('metrics', server.close)
     }
-    const schedule = scheduleOf(database, metrics)
+    const schedule = scheduleOf(database, metrics, config, secretKeys)
     schedule.start()
     closing.add('schedule', () => schedule.stop())
 
@@ -103,7 +105,7 @@ export async function run(given: Config): Promise<void> {
     return embedded.url
   }
 
-  function scheduleOf(database: Database, metrics: Metrics) {
+  function scheduleOf(database: Database, metrics: Metrics, config: Config, secretKeys: SecretKeys) {
     return createSchedule({
       database,
       log,
@@ -119,6 +121,20 @@ export async function run(given: Config): Promise<void> {
               signal: context.signal,
               onBatch: ({ table, rows, seconds }) => metrics.swept(table, rows, seconds),
             }),
+        },
+        {
+          name: 'signing keys',
+          everySeconds: 600,
+          async run(context) {
+            const done = await careForSigningKeys(context.database, secretKeys, {
+              rotationDays: config.signingKeyRotationDays,
+              // For as long as what they signed is valid: access tokens, and the ID token of a session, which is its hint at sign-out.
+              keptSeconds: Math.max(keptRevocationSeconds, config.sessionTtlSeconds + 600),
+              change: { now: context.now(), actor: { kind: 'system', id: 'schedule' } },
+            })
+            for (const rotation of done.rotated) log.info({ event: 'key.rotated', ...rotation })
+            for (const kid of done.removed) log.info({ event: 'key.removed', kid })
+          },
         },
       ],
       onRun: ({ job, outcome, seconds }) => metrics.jobRun(job, outcome, seconds),

@@ -44,6 +44,7 @@ export const auditEvents = [
   'key.created',
   'key.activated',
   'key.retired',
+  'key.removed',
   'setup.code_issued',
   'setup.completed',
   'setup.failed',

@@ -1,5 +1,5 @@
 // Signing keys: for every algorithm one that signs and one that is announced, so that verifiers know the next key before its
-// first signature. Private halves are sealed under SECRET_KEY and bound to their kid.
+// first signature; how one follows the other is in key-rotation.ts. Private halves are sealed under SECRET_KEY and bound to their kid.
 import { generateKeyPair } from 'node:crypto'
 import { promisify } from 'node:util'
 import { calculateJwkThumbprint, type JWK } from 'jose'
@@ -66,14 +66,14 @@ async function emptyPlaces(db: Db): Promise<Place[]> {
 
 type NewKey = { kid: string; publicJwk: JWK; privateJwk: JWK }
 
-async function makeSigningKey(alg: SigningAlgorithm): Promise<NewKey> {
+export async function makeSigningKey(alg: SigningAlgorithm): Promise<NewKey> {
   const privateJwk = await generateJwk(alg)
   const { kty, crv, x, y, n, e } = privateJwk
   const publicJwk = JSON.parse(JSON.stringify({ kty, crv, x, y, n, e, alg, use: 'sig' })) as JWK
   return { kid: await calculateJwkThumbprint(publicJwk), publicJwk, privateJwk } // RFC 7638
 }
 
-async function storeSigningKey(
+export async function storeSigningKey(
   db: Db,
   secretKeys: SecretKeys,
   { kid, publicJwk, privateJwk }: NewKey,

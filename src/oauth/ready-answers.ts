@@ -9,11 +9,11 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import type { Context, Middleware, Next } from 'koa'
 import type { Config } from '#src/config.ts'
 import { pageless } from '#src/http/security-headers.ts'
+import { keysMaxAgeSeconds } from '#src/keys/key-rotation.ts'
 import type { ServerLog } from '#src/log.ts'
 import type { Engine, ProviderSource } from './provider.ts'
 
 const paths = new Set(['/.well-known/openid-configuration', '/.well-known/oauth-authorization-server', '/oauth/jwks'])
-const maxAgeSeconds = 300
 
 type Answer = { body: Buffer; etag: string; headers: string[] }
 
@@ -64,7 +64,7 @@ export function createReadyAnswers(deps: {
       answer = { body, etag, headers: headersOf(config, { type, etag, length: body.length }) }
       answers.set(ctx.path, answer)
     }
-    ctx.set('Cache-Control', `public, max-age=${maxAgeSeconds}`)
+    ctx.set('Cache-Control', `public, max-age=${keysMaxAgeSeconds}`)
     ctx.set('ETag', answer.etag)
     if (ctx.get('If-None-Match') === answer.etag) ctx.status = 304
   }
@@ -87,7 +87,14 @@ function send(req: IncomingMessage, res: ServerResponse, { body, etag, headers }
   const fresh = req.headers['if-none-match'] === etag
   if (fresh)
     res
-      .writeHead(304, ['X-Request-Id', requestId, 'ETag', etag, 'Cache-Control', `public, max-age=${maxAgeSeconds}`])
+      .writeHead(304, [
+        'X-Request-Id',
+        requestId,
+        'ETag',
+        etag,
+        'Cache-Control',
+        `public, max-age=${keysMaxAgeSeconds}`,
+      ])
       .end()
   else res.writeHead(200, ['X-Request-Id', requestId, ...headers]).end(body)
   const ms = Math.round((performance.now() - startedAt) * 10) / 10
@@ -100,7 +107,7 @@ function headersOf(config: Pick<Config, 'https'>, own: { type: string; etag: str
     ...pageless(config),
     'Content-Type': own.type,
     'Content-Length': String(own.length),
-    'Cache-Control': `public, max-age=${maxAgeSeconds}`,
+    'Cache-Control': `public, max-age=${keysMaxAgeSeconds}`,
     ETag: own.etag,
     'Access-Control-Allow-Origin': '*', // public documents, for whoever verifies tokens in a browser
   }).flat()

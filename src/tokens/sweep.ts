@@ -154,6 +154,9 @@ async function step(
   return { rows: gone, next: { since: last, beyond: gone === 0 && last === since } }
 }
 
+/** A batch that a crash undoes is swept again, so nobody waits for the disk on its behalf, and no flush of its is in the way of others'. */
+const unflushed = `set_config('synchronous_commit', 'off', true)`
+
 /** Looks at the oldest rows from `$1` on, takes those that may leave and that nobody holds, and tells how far it looked. Only this
  *  order reads the index from its beginning; a row that a commit holds is left for the next sweep, so neither waits long for the
  *  other: a commit that wants a row of the batch waits for one batch.
@@ -168,7 +171,8 @@ export function sweepStatement(table: Exclude<SweptTable, 'origin'>, beyond = fa
     SELECT o.ctid FROM ${table} o WHERE o.ctid = ANY (ARRAY(SELECT ctid FROM looked))
     ${unless ? `AND NOT (${unless})` : ''} FOR UPDATE SKIP LOCKED),
   gone AS (DELETE FROM ${table} o WHERE o.ctid = ANY (ARRAY(SELECT ctid FROM held)) RETURNING 1)
-  SELECT (SELECT count(*) FROM looked)::int AS looked, (SELECT count(*) FROM gone)::int AS gone, (SELECT max(over) FROM looked)::text AS last`
+  SELECT (SELECT count(*) FROM looked)::int AS looked, (SELECT count(*) FROM gone)::int AS gone, (SELECT max(over) FROM looked)::text AS last,
+    ${unflushed}`
 }
 
 /** One row for each table: how long its oldest row that may leave is waiting. */
@@ -210,4 +214,5 @@ export const originStatement = `WITH looked AS MATERIALIZED (
       SELECT l.id FROM looked l WHERE l.first_seen_at < LEAST($3::timestamptz, now()) - make_interval(secs => $4)
         AND NOT (${isThere('session s WHERE s.origin_id = l.id')}) AND NOT (${isThere('oauth_grant g WHERE g.origin_id = l.id')})))
     RETURNING 1)
-  SELECT (SELECT count(*) FROM looked)::int AS looked, (SELECT count(*) FROM gone)::int AS gone, (SELECT id FROM looked ORDER BY id DESC LIMIT 1) AS last`
+  SELECT (SELECT count(*) FROM looked)::int AS looked, (SELECT count(*) FROM gone)::int AS gone, (SELECT id FROM looked ORDER BY id DESC LIMIT 1) AS last,
+    ${unflushed}`

@@ -11,12 +11,13 @@ import { verifyClientSecret } from '#src/clients/secrets.ts'
 import { accountKey, reserveGuess } from '#src/factors/guessing.ts'
 import { verifyPassword } from '#src/factors/password.ts'
 import { createSecretKeys } from '#src/keys/secret-key.ts'
+import { makeSigningKey, storeSigningKey } from '#src/keys/signing-keys.ts'
 import { findUserByEmail } from '#src/users/users.ts'
 import { createTestDatabase, type TestDatabase } from '#test/support/database.ts'
 
+const secretKey = randomBytes(32)
 const directory = mkdtempSync(join(tmpdir(), 'sallyport-cli-'))
 const file = join(directory, 'config.yaml')
-const secretKey = randomBytes(32).toString('base64url')
 let db: TestDatabase
 let prisma: TestDatabase['database']['prisma']
 
@@ -39,7 +40,12 @@ afterAll(async () => {
 
 async function sallyport(args: string[], input = '') {
   const child = spawn(process.execPath, ['src/sallyport.mjs', ...args], {
-    env: { PATH: process.env.PATH, DATABASE_URL: db.url, LOG_LEVEL: 'error', SECRET_KEY: secretKey },
+    env: {
+      PATH: process.env.PATH,
+      DATABASE_URL: db.url,
+      LOG_LEVEL: 'error',
+      SECRET_KEY: secretKey.toString('base64url'),
+    },
   })
   child.stdin.end(input)
   const ended = new Promise<number | null>((resolve) => child.once('close', resolve))
@@ -199,7 +205,7 @@ describe('users', () => {
   })
 
   test('limits and unlock: what failed guesses closed is shown, and forgotten', async () => {
-    const account = accountKey(createSecretKeys([Buffer.from(secretKey, 'base64url')]), 'bob@example.com')
+    const account = accountKey(createSecretKeys([secretKey]), 'bob@example.com')
     const wrong = () => reserveGuess(db.database, { factor: 'totp', account, address: '192.0.2.1', now: new Date() })
     for (let n = 0; n < 5; n++) await wrong()
     expect(await wrong()).toMatchObject({ allowed: false })
@@ -235,6 +241,36 @@ test('apis and keys', async () => {
   expect((await sallyport(['apis', 'show', 'https://api.example.com'])).out).toMatch(/^accessTokenTtlSeconds +900$/m)
   expect(await sallyport(['apis', 'show', 'x'])).toMatchObject({ code: 1 })
   expect(await json(['keys', 'list'])).toEqual([])
+  expect(await sallyport(['keys', 'rotate'])).toEqual({
+    code: 1,
+    out: '',
+    err: 'There is no key to rotate; the first start makes them.\n',
+  })
+})
+
+test('keys rotate: by the time they were announced, or at once for who cannot wait', async () => {
+  const keyOf = async (state: string) =>
+    (await json(['keys', 'list'])).find((key: { state: string }) => key.state === state)?.kid
+  for (const state of ['current', 'next'] as const)
+    await storeSigningKey(prisma, createSecretKeys([secretKey]), await makeSigningKey('ES256'), {
+      alg: 'ES256',
+      state,
+      now: new Date(),
+    })
+  const [current, next] = [await keyOf('current'), await keyOf('next')]
+  const early = await sallyport(['keys', 'rotate'])
+  expect(early).toMatchObject({ code: 1, out: '' })
+  expect(early.err).toMatch(
+    /^The next ES256 key was announced a moment ago and may sign from \S+Z on; --unannounced does not wait\.$/m,
+  )
+  const { rotated } = await json(['keys', 'rotate', '--unannounced', '--alg', 'ES256'])
+  expect(rotated).toMatchObject([{ alg: 'ES256', retired: current, current: next }])
+  expect([await keyOf('retired'), await keyOf('current'), await keyOf('next')]).toEqual([
+    current,
+    next,
+    rotated[0].next,
+  ])
+  expect(await sallyport(['keys', 'rotate', '--alg', 'HS256'])).toMatchObject({ code: 2, out: '' })
 })
 
 describe('tokens revoke', () => {

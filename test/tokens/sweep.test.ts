@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { closeDatabase, openDatabase } from '#src/db/database.ts'
 import { sweepLagSeconds, tableSizes } from '#src/tokens/growth.ts'
-import { type Batch, nextSize, sweep } from '#src/tokens/sweep.ts'
+import { type Batch, nextSize, sweep, sweepStatement } from '#src/tokens/sweep.ts'
 import { createTestDatabase, type TestDatabase } from '#test/support/database.ts'
 
 let own: TestDatabase
@@ -286,4 +287,18 @@ test('table sizes are told for everything that grows', async () => {
   expect(size?.rows).toBe(1_000)
   expect(size?.bytes).toBeGreaterThan(100_000)
   expect(size?.indexBytes).toBeGreaterThan(50_000)
+})
+
+test('a batch does not wait for the disk, and leaves nothing of that to whoever has the connection next', async () => {
+  await manyTokens(5)
+  const single = openDatabase(own.url, { poolSize: 1, onError: () => undefined })
+  try {
+    await single.pool.query(`SET synchronous_commit = 'on'`) // the servers of the tests wait for nothing
+    // What a commit waits for is decided inside the statement.
+    expect(sweepStatement('token')).toContain(`set_config('synchronous_commit', 'off', true)`)
+    expect((await sweep(single, { now: new Date() })).rows.token).toBe(5)
+    expect((await single.pool.query('SHOW synchronous_commit')).rows).toEqual([{ synchronous_commit: 'on' }])
+  } finally {
+    await closeDatabase(single)
+  }
 })

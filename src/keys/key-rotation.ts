@@ -1,0 +1,131 @@
+// The life of a signing key: announced (`next`), signing (`current`), `retired`, gone. It is published from the first moment to the last,
+// so whoever reads the keys as often as we ask them to knows each one before its first signature and until its last has expired.
+//
+// Order of events for each algorithm, in one transaction: the current key retires, the announced one signs, another is announced. Later:
+// a retired key that nothing valid names any more is removed with its private half.
+import type { AuditEntry } from '#src/audit/audit.ts'
+import { recordAudit } from '#src/audit/audit.ts'
+import type { Change } from '#src/audit/change.ts'
+import { raiseConfigurationVersion } from '#src/db/configuration-version.ts'
+import type { Database, Db, Prisma } from '#src/db/database.ts'
+import { withConfigurationLock } from '#src/db/transaction.ts'
+import type { SecretKeys } from './secret-key.ts'
+import {
+  loadSigningKeys,
+  makeSigningKey,
+  type SigningAlgorithm,
+  signingAlgorithms,
+  storeSigningKey,
+} from './signing-keys.ts'
+
+/** For how long a reader may keep the published keys (`Cache-Control`). */
+export const keysMaxAgeSeconds = 300
+
+/** A key is published for at least so long before it signs: readers that keep the keys for longer than they were told, and caches in
+ *  between, have read them again. */
+export const announcedSeconds = 12 * keysMaxAgeSeconds
+
+/** What is done again and again (src/main.ts). @param options.rotationDays 0: nothing rotates by itself. */
+export async function careForSigningKeys(
+  database: Database,
+  secretKeys: SecretKeys,
+  options: { rotationDays: number; keptSeconds: number; change: Change },
+): Promise<{ rotated: Rotation[]; removed: string[] }> {
+  const { rotationDays, keptSeconds, change } = options
+  const { rotated } =
+    rotationDays === 0
+      ? { rotated: [] }
+      : await rotateSigningKeys(database, secretKeys, { afterSeconds: rotationDays * 86_400, change })
+  return { rotated, removed: await removeRetiredKeys(database, { keptSeconds, change }) }
+}
+
+type Rotation = { alg: SigningAlgorithm; retired: string; current: string; next: string }
+export type RotationResult = {
+  rotated: Rotation[]
+  /** Due, but the next key was announced a moment ago; it will sign from then on, when it is asked for again. */
+  early: { alg: SigningAlgorithm; kid: string; from: Date }[]
+}
+
+/** @throws SigningKeysUnreadable
+ *  @param options.afterSeconds a current key that signed for so long is due.
+ *  @param options.unannounced also to a key that was announced a moment ago: verifiers that hold the keys refuse what it signs until they
+ *  read them again.
+ *  Any number of processes may call it at once: what is due is decided under the lock that every change of the configuration takes. */
+export async function rotateSigningKeys(
+  database: Database,
+  secretKeys: SecretKeys,
+  options: { afterSeconds: number; unannounced?: boolean; algorithms?: readonly SigningAlgorithm[]; change: Change },
+): Promise<RotationResult> {
+  const { afterSeconds, unannounced = false, algorithms = signingAlgorithms, change } = options
+  const before = await standing(database.prisma)
+  if (before.due.length === 0) return { rotated: [], early: before.early }
+  // Under another SECRET_KEY than the servers' they could not read what is stored here: whoever opens the present keys has theirs.
+  await loadSigningKeys(database.prisma, secretKeys)
+  // Made before the lock is asked for, as in signing-keys.ts.
+  const made = new Map(await Promise.all(before.due.map(async ({ alg }) => [alg, await makeSigningKey(alg)] as const)))
+  return withConfigurationLock(database, async (tx) => {
+    const { due, early } = await standing(tx)
+    const rotated: Rotation[] = []
+    for (const { alg, current, next } of due) {
+      const key = made.get(alg)
+      if (!key) continue // became due meanwhile: the next call has it
+      if (rotated.length === 0) await raiseConfigurationVersion(tx, change.now)
+      await tx.signingKey.update({ where: { kid: current }, data: { state: 'retired', retiredAt: change.now } })
+      await tx.signingKey.update({ where: { kid: next }, data: { state: 'current', activatedAt: change.now } })
+      await record(tx, change, { event: 'key.retired', target: { kind: 'key', id: current }, detail: { alg } })
+      await record(tx, change, { event: 'key.activated', target: { kind: 'key', id: next }, detail: { alg } })
+      await storeSigningKey(tx, secretKeys, key, { alg, state: 'next', now: change.now })
+      rotated.push({ alg, retired: current, current: next, next: key.kid })
+    }
+    return { rotated, early }
+  })
+
+  async function standing(db: Db) {
+    const keys = await db.signingKey.findMany({
+      where: { alg: { in: [...algorithms] } },
+      orderBy: { createdAt: 'asc' },
+    })
+    const due: { alg: SigningAlgorithm; current: string; next: string }[] = []
+    const early: RotationResult['early'] = []
+    for (const alg of algorithms) {
+      const of = (state: string) => keys.find((key) => key.alg === alg && key.state === state)
+      const [current, next] = [of('current'), of('next')]
+      if (!current || !next) continue // a start makes what is missing
+      if (current.activatedAt && later(current.activatedAt, afterSeconds) > change.now) continue
+      const from = later(next.createdAt, announcedSeconds)
+      if (from > change.now && !unannounced) early.push({ alg, kid: next.kid, from })
+      else due.push({ alg, current: current.kid, next: next.kid })
+    }
+    return { due, early }
+  }
+}
+
+/** @param options.keptSeconds for how long what a key has signed is valid, or of use as a hint (OIDC RP-Initiated Logout 1.0 2).
+ *  @returns the kids of those that left. */
+export async function removeRetiredKeys(
+  database: Database,
+  options: { keptSeconds: number; change: Change },
+): Promise<string[]> {
+  const { keptSeconds, change } = options
+  const over = { state: 'retired', retiredAt: { lte: later(change.now, -keptSeconds) } }
+  if ((await database.prisma.signingKey.count({ where: over })) === 0) return []
+  return withConfigurationLock(database, async (tx) => {
+    const keys = await tx.signingKey.findMany({ where: over, select: { kid: true, alg: true } })
+    if (keys.length === 0) return []
+    await raiseConfigurationVersion(tx, change.now)
+    await tx.signingKey.deleteMany({ where: { kid: { in: keys.map(({ kid }) => kid) } } })
+    for (const { kid, alg } of keys)
+      await record(tx, change, { event: 'key.removed', target: { kind: 'key', id: kid }, detail: { alg } })
+    return keys.map(({ kid }) => kid)
+  })
+}
+
+const later = (time: Date, seconds: number): Date => new Date(time.getTime() + seconds * 1000)
+
+function record(
+  tx: Prisma.TransactionClient,
+  change: Change,
+  entry: Pick<AuditEntry, 'event' | 'target' | 'detail'>,
+): Promise<void> {
+  return recordAudit(tx, { ...entry, outcome: 'success', actor: change.actor }, change.origin)
+}
