@@ -55,7 +55,7 @@ const furnish = (): Promise<Journey> =>
 
 /** As if this machine had failed too often. */
 const closeAddress = () =>
-  db.database.pool.query(`INSERT INTO guess_limit (subject, device, factor, failures, failed_at, open_at, expires_at)
+  db.database.pool.query(`DELETE FROM guess_limit; INSERT INTO guess_limit (subject, device, factor, failures, failed_at, open_at, expires_at)
     SELECT convert_to(range, 'UTF8'), '', 'address', 100, now(), now() + interval '5 minutes', now() + interval '5 minutes'
     FROM unnest(ARRAY['127.0.0.1', '0:0:0:0::/64']) range`)
 
