@@ -26,7 +26,7 @@ COPY src src
 COPY --from=build /app/src/db/generated src/db/generated
 RUN mkdir -p node_modules/.cache/sallyport && chown 65532:65532 node_modules/.cache/sallyport
 USER 65532:65532
-RUN NODE_COMPILE_CACHE=/app/node_modules/.cache/sallyport node --max-semi-space-size=4 --heap-growing-percent=100 --input-type=module \
+RUN NODE_COMPILE_CACHE=/app/node_modules/.cache/sallyport node --max-semi-space-size=4 --input-type=module \
     -e "for (const name of ['cli/program', 'main', 'serving']) await import('/app/src/' + name + '.ts')" \
  && chmod -R a+rX node_modules/.cache/sallyport
 
@@ -47,6 +47,6 @@ EXPOSE 3000
 STOPSIGNAL SIGTERM
 # The exec form: there is no shell in this image.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 CMD ["node", "-e", "fetch('http://127.0.0.1:'+(process.env.PORT||3000)+'/healthz').then(r=>process.exit(r.ok?0:1),()=>process.exit(1))"]
-# The options are those of `npm start`.
-ENTRYPOINT ["node", "--max-semi-space-size=4", "--heap-growing-percent=100", "src/sallyport.mjs"]
+# The option is that of `npm start`.
+ENTRYPOINT ["node", "--max-semi-space-size=4", "src/sallyport.mjs"]
 CMD ["start"]

@@ -1,4 +1,5 @@
 // A process from its first line to its last: the signals and faults that end it, and closing what was opened, backwards.
+import { setFlagsFromString } from 'node:v8'
 import type { Log } from './log.ts'
 
 /** Signals and faults of the process as a whole. */
@@ -35,6 +36,9 @@ export function watchProcess(log: Log) {
       },
     started: () => {
       started = true
+      // From here on most of what is made is garbage soon: collected when the heap has doubled, not quadrupled. What a start makes
+      // stays, and collecting it would only take time (docs/decisions/016).
+      setFlagsFromString('--heap-growing-percent=100')
     },
     untilStop: () =>
       new Promise<void>((resolve) => {
