@@ -59,6 +59,8 @@ export function commitBoundary(deps: {
   /** Somebody else used it first, or it was used before: what hangs from it dies, in a second unit (RFC 6749 10.5, RFC 9700 4.14.2). */
   async function lose(ctx: Context, unit: Unit, verdict: Verdict): Promise<void> {
     const { log } = requestOf(ctx)
+    // The lost commit kept them: once more, and this request would find its own identifiers and lose its record to them.
+    unit.rows.replay.clear()
     if (verdict === 'reused')
       for (const id of unit.rows.consume.keys()) {
         const row = unit.tokens.get(id)?.row
