@@ -50,7 +50,13 @@ const arrows: Record<string, Record<string, string>> = {
     mail: 'verification',
     refusal: floor.refusal,
   },
-  factors: { db: 'rows', audit: 'changes are recorded', users: 'whose factor it is', refusal: floor.refusal },
+  factors: {
+    db: 'rows',
+    audit: 'changes are recorded',
+    keys: 'codes are hashed, secrets sealed, under SECRET_KEY',
+    users: 'whose factor it is',
+    refusal: floor.refusal,
+  },
   federation: { db: 'rows', audit: 'changes are recorded', users: 'links belong to people', refusal: floor.refusal },
   tokens: {
     db: 'rows',

@@ -45,6 +45,7 @@ const sweepable = {
     unless: `o.generation <> 0 AND ${isThere('oauth_grant g WHERE g.session_uid = o.uid')}`,
   },
   setup_code: { over: 'expires_at', kept: keptSeconds },
+  one_time_code: { over: 'expires_at', kept: keptSeconds },
   // Whoever verifies by himself needs an entry for as long as a token that it ends could still be accepted.
   revocation: { over: 'at', kept: keptRevocationSeconds },
 } satisfies Record<string, Sweepable>

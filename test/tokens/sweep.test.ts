@@ -10,7 +10,9 @@ beforeAll(async () => {
 })
 afterAll(() => own.drop())
 beforeEach(() =>
-  query('TRUNCATE token, session, interaction, replay, oauth_grant, setup_code, revocation, origin, consent'),
+  query(
+    'TRUNCATE token, session, interaction, replay, oauth_grant, setup_code, one_time_code, revocation, origin, consent',
+  ),
 )
 
 const query = async (text: string, values: unknown[] = []) => (await own.database.pool.query(text, values)).rows
@@ -70,6 +72,9 @@ test('every table that grows by itself is swept, and what people agreed to stays
   await query(`INSERT INTO interaction (id, payload, expires_at) VALUES ('a', '{}', now() - interval '1 hour')`)
   await query(`INSERT INTO replay (id, payload, expires_at) VALUES ('a', '{}', now() - interval '1 hour')`)
   await query(`INSERT INTO setup_code (id, expires_at) VALUES ('a', now() - interval '1 hour')`)
+  await query(
+    `INSERT INTO one_time_code (purpose, flow, hash, expires_at) VALUES ('recovery', 'a', 'a', now() - interval '1 hour')`,
+  )
   await query(`INSERT INTO revocation (kind, target, at) VALUES ('all', '*', now() - interval '2 days')`)
   await token('a', '-1 hour')
   await grant('a', '-1 hour')
@@ -83,6 +88,7 @@ test('every table that grows by itself is swept, and what people agreed to stays
     oauth_grant: 1,
     session: 1,
     setup_code: 1,
+    one_time_code: 1,
     revocation: 1,
     origin: 1,
   })
@@ -269,6 +275,7 @@ test('table sizes are told for everything that grows', async () => {
     'consent',
     'interaction',
     'oauth_grant',
+    'one_time_code',
     'origin',
     'replay',
     'revocation',
