@@ -46,6 +46,7 @@ export const auditEvents = [
   'setup.completed',
   'setup.failed',
   'configuration.applied',
+  'mail.given_up',
 ] as const
 
 export type AuditEventName = (typeof auditEvents)[number]

@@ -11,7 +11,7 @@ beforeAll(async () => {
 afterAll(() => own.drop())
 beforeEach(() =>
   query(
-    'TRUNCATE token, session, interaction, replay, oauth_grant, setup_code, one_time_code, revocation, origin, consent',
+    'TRUNCATE token, session, interaction, replay, oauth_grant, setup_code, one_time_code, mail, revocation, origin, consent',
   ),
 )
 
@@ -75,6 +75,11 @@ test('every table that grows by itself is swept, and what people agreed to stays
   await query(
     `INSERT INTO one_time_code (purpose, flow, hash, expires_at) VALUES ('recovery', 'a', 'a', now() - interval '1 hour')`,
   )
+  await query(
+    `INSERT INTO mail (id, template, recipient, next_attempt_at, expires_at) VALUES
+      (gen_random_uuid(), 'nothing', 'a', NULL, now() - interval '1 hour'),
+      (gen_random_uuid(), 'nothing', 'a', now(), now() - interval '1 hour')`,
+  )
   await query(`INSERT INTO revocation (kind, target, at) VALUES ('all', '*', now() - interval '2 days')`)
   await token('a', '-1 hour')
   await grant('a', '-1 hour')
@@ -89,6 +94,7 @@ test('every table that grows by itself is swept, and what people agreed to stays
     session: 1,
     setup_code: 1,
     one_time_code: 1,
+    mail: 1,
     revocation: 1,
     origin: 1,
   })
@@ -274,6 +280,7 @@ test('table sizes are told for everything that grows', async () => {
     'audit_event',
     'consent',
     'interaction',
+    'mail',
     'oauth_grant',
     'one_time_code',
     'origin',
