@@ -2,6 +2,7 @@
 export const auditEvents = [
   'login.succeeded',
   'login.failed',
+  'login.limited',
   'logout.completed',
   'consent.granted',
   'consent.denied',
@@ -34,6 +35,7 @@ export const auditEvents = [
   'user.enabled',
   'user.deleted',
   'user.password_changed',
+  'user.unlocked',
   'api_key.created',
   'api_key.revoked',
   'route.created',

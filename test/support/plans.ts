@@ -46,7 +46,15 @@ export async function hotStatements(number: number): Promise<Statement[]> {
   for (const [name, writesOf] of Object.entries(commits))
     await as(`commit: ${name}`, () => statements.commit(pool, [writesOf(number)]))
   const moment = new Date('2026-01-01')
-  for (const table of ['token', 'interaction', 'replay', 'oauth_grant', 'session', 'revocation'] as const)
+  for (const table of [
+    'token',
+    'interaction',
+    'replay',
+    'oauth_grant',
+    'session',
+    'guess_limit',
+    'revocation',
+  ] as const)
     for (const beyond of [false, true])
       caught.push({
         name: `sweep: ${table}`,

@@ -11,7 +11,7 @@ beforeAll(async () => {
 afterAll(() => own.drop())
 beforeEach(() =>
   query(
-    'TRUNCATE token, session, interaction, replay, oauth_grant, setup_code, one_time_code, mail, revocation, origin, consent',
+    'TRUNCATE token, session, interaction, replay, oauth_grant, setup_code, one_time_code, mail, guess_limit, revocation, origin, consent',
   ),
 )
 
@@ -80,6 +80,8 @@ test('every table that grows by itself is swept, and what people agreed to stays
       (gen_random_uuid(), 'nothing', 'a', NULL, now() - interval '1 hour'),
       (gen_random_uuid(), 'nothing', 'a', now(), now() - interval '1 hour')`,
   )
+  await query(`INSERT INTO guess_limit (subject, device, factor, failures, failed_at, expires_at)
+    VALUES ('a', '', 'totp', 3, now(), now() - interval '1 second'), ('b', '', 'totp', 3, now(), now() + interval '1 minute')`)
   await query(`INSERT INTO revocation (kind, target, at) VALUES ('all', '*', now() - interval '2 days')`)
   await token('a', '-1 hour')
   await grant('a', '-1 hour')
@@ -95,6 +97,7 @@ test('every table that grows by itself is swept, and what people agreed to stays
     setup_code: 1,
     one_time_code: 1,
     mail: 1,
+    guess_limit: 1,
     revocation: 1,
     origin: 1,
   })
@@ -279,6 +282,7 @@ test('table sizes are told for everything that grows', async () => {
   expect(sizes.map(({ table }) => table)).toEqual([
     'audit_event',
     'consent',
+    'guess_limit',
     'interaction',
     'mail',
     'oauth_grant',
