@@ -20,6 +20,7 @@ import { createRenderer } from './http/render.ts'
 import { requestChecks } from './http/request-checks.ts'
 import { requestContext } from './http/request-context.ts'
 import { securityHeaders } from './http/security-headers.ts'
+import { createInvitationRouter } from './interaction/invitation.ts'
 import { createInteractionRouter } from './interaction/router.ts'
 import type { SecretKeys } from './keys/secret-key.ts'
 import type { ServerLog } from './log.ts'
@@ -69,10 +70,14 @@ export async function createApp(deps: {
     database,
     ownApi: `${config.issuerUrl}/api`,
     now,
+    config,
+    secretKeys,
     findAccessToken: (value) => findAccessToken(database, value, now()),
     audit: (entry) => currentUnit().audit(entry),
   })
-  const interaction = createInteractionRouter({ database, interactions: createInteractions(providers), renderer, csrf })
+  const screens = { database, renderer, csrf, config, secretKeys, now }
+  const interaction = createInteractionRouter({ ...screens, interactions: createInteractions(providers) })
+  const invitation = createInvitationRouter(screens)
 
   const app = new Koa()
   app.keys = [...secretKeys.cookieKeys]
@@ -98,7 +103,7 @@ export async function createApp(deps: {
     errorPages(renderer),
     forPeople(
       leaveByPage(renderer, (ctx) => ctx.path.startsWith('/oauth/authorize/') || ctx.path === '/oauth/logout/confirm'),
-      ...[interaction, setup, adminApi, fields, devMail].flatMap((router) => [
+      ...[interaction, invitation, setup, adminApi, fields, devMail].flatMap((router) => [
         router.routes(),
         router.allowedMethods(),
       ]),

@@ -172,6 +172,17 @@ const variables = {
     default: undefined,
     about: 'Sender of mails: an address, or `Name <address>`. Default: no-reply at the host of ISSUER_URL.',
   },
+  SIGN_UP: {
+    schema: z.enum(['off', 'open', 'invitation']),
+    default: 'off',
+    about:
+      'Who may create an account: nobody (accounts are made by the operator), everybody who proves an email address, or those who were invited (`users invite`, POST /api/v1/invitations).',
+  },
+  EMAIL_VERIFICATION: {
+    schema: z.enum(['optional', 'required']),
+    default: 'optional',
+    about: 'Whether a person whose email address is not verified has to verify it, by a code, before they can sign in.',
+  },
   TRUST_PROXY: {
     schema: proxies,
     default: '',
@@ -248,6 +259,8 @@ export type Config = Readonly<{
   mailFrom: Mailbox
   /** smtp: sent. page: kept and shown at /dev/mail. none: there is nowhere to send mail to. */
   mail: 'smtp' | 'page' | 'none'
+  signUp: 'off' | 'open' | 'invitation'
+  emailVerification: 'optional' | 'required'
   trustProxy: readonly string[]
   workers: number
   /** 0: off. */
@@ -309,6 +322,8 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
       address: `no-reply@${issuer ? new URL(issuer).hostname : ''}`,
     },
     mail: values.SMTP_URL ? 'smtp' : !production && issuer && loopback(new URL(issuer).hostname) ? 'page' : 'none',
+    signUp: values.SIGN_UP as Config['signUp'],
+    emailVerification: values.EMAIL_VERIFICATION as Config['emailVerification'],
     trustProxy: values.TRUST_PROXY as string[],
     workers: values.WORKERS as number,
     metricsPort: values.METRICS_PORT as number,

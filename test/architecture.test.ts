@@ -14,7 +14,19 @@ const floor = {
   refusal: 'how rooms say no',
   words: 'what people read, in their language',
 }
-const domain = ['audit', 'users', 'factors', 'clients', 'apis', 'keys', 'federation', 'tokens', 'access', 'mail']
+const domain = [
+  'audit',
+  'users',
+  'factors',
+  'clients',
+  'apis',
+  'keys',
+  'federation',
+  'tokens',
+  'access',
+  'mail',
+  'registration',
+]
 const door = {
   ...floor,
   db: 'passes the database on to rooms',
@@ -66,6 +78,21 @@ const arrows: Record<string, Record<string, string>> = {
     audit: 'changes are recorded',
     keys: 'codes are hashed, secrets sealed, under SECRET_KEY',
     users: 'whose factor it is',
+    access: 'how an owner recovers',
+    mail: 'codes by mail',
+    tokens: 'the session of the browser that sets a new password',
+    words: floor.words,
+    refusal: floor.refusal,
+  },
+  registration: {
+    db: 'rows',
+    audit: 'changes are recorded',
+    access: 'roles of the invited',
+    keys: 'what waits is sealed',
+    users: 'whom it creates',
+    factors: 'the address is proven',
+    mail: 'codes and links',
+    words: floor.words,
     refusal: floor.refusal,
   },
   federation: { db: 'rows', audit: 'changes are recorded', users: 'links belong to people', refusal: floor.refusal },

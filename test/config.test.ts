@@ -134,6 +134,8 @@ test.each([
   ['SMTP_URL', 'smtp://user:%ff@mail.example.com'],
   ['SMTP_URL', 'smtp://mail.example.com:99999'],
   ['MAIL_FROM', 'nobody'],
+  ['SIGN_UP', 'yes'],
+  ['EMAIL_VERIFICATION', 'on'],
   ['MAIL_FROM', 'a@example.com, b@example.com'],
   ['MAIL_FROM', 'Example <a@example.com>, <b@example.com>'],
   ['MAIL_FROM', 'a@example.com\r\nBcc: b@example.com'],

@@ -49,6 +49,14 @@ export const auditEvents = [
   'setup.failed',
   'configuration.applied',
   'mail.given_up',
+  'sign_up.requested',
+  'sign_up.failed',
+  'recovery.requested',
+  'recovery.failed',
+  'email.verified',
+  'email.verification_failed',
+  'invitation.created',
+  'invitation.accepted',
 ] as const
 
 export type AuditEventName = (typeof auditEvents)[number]

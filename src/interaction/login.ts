@@ -6,9 +6,12 @@ import { HttpError } from '#src/http/http-error.ts'
 import type { MessageKey } from '#src/http/i18n.ts'
 import { template } from '#src/http/render.ts'
 import { allowFormRedirect } from '#src/http/security-headers.ts'
+import { MailLimitReached } from '#src/mail/outbox.ts'
 import type { PendingInteraction } from '#src/oauth/interactions.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
-import { type InteractionDeps, otherAccount, type Step, seeOther, stepUrl } from './step.ts'
+import { limited } from './code.ts'
+import { proveFirst } from './first-factor.ts'
+import { type InteractionDeps, type Step, seeOther, stepUrl } from './step.ts'
 
 export type LoginPage = {
   action: string
@@ -20,6 +23,8 @@ export type LoginPage = {
   focus: 'identifier' | 'password'
   errors: { identifier?: string; password?: string }
   problem: string | undefined
+  recovery: string
+  signUp: string | undefined
 }
 
 /** What went wrong, in message keys. */
@@ -27,7 +32,8 @@ type Wrong = { identifier?: MessageKey; password?: MessageKey; problem?: Message
 
 const loginPage = template<LoginPage>('interaction/login')
 
-export function loginStep({ database, interactions, renderer, csrf }: InteractionDeps): Step {
+export function loginStep(deps: InteractionDeps): Step {
+  const { database, interactions, renderer, csrf, config } = deps
   return {
     async show(ctx, pending) {
       render(ctx, pending, { identifier: pending.loginHint ?? '', status: 200 })
@@ -49,16 +55,13 @@ export function loginStep({ database, interactions, renderer, csrf }: Interactio
 
       const verdict = await verifyPassword(database.prisma, { identifier, password })
       if (verdict.ok) {
-        currentUnit().audit({
-          event: 'login.succeeded',
-          outcome: 'success',
-          actor: { kind: 'user', id: verdict.userId },
-          clientId: pending.client.id,
-          detail: { amr: ['pwd'] },
-        })
-        const next = await interactions.completeLogin(ctx, pending, { userId: verdict.userId, amr: ['pwd'] })
-        csrf.rotate(ctx)
-        return seeOther(ctx, next)
+        try {
+          return seeOther(ctx, await proveFirst(deps, ctx, pending, { userId: verdict.userId }))
+        } catch (error) {
+          if (!(error instanceof MailLimitReached)) throw error
+          const { status, problem } = limited(ctx, error.retryAfterSeconds)
+          return render(ctx, pending, { identifier, status, wrong: { problem } })
+        }
       }
 
       // Never what was typed: people type their password into the first field.
@@ -91,7 +94,9 @@ export function loginStep({ database, interactions, renderer, csrf }: Interactio
       ctx,
       loginPage,
       {
-        action: stepUrl(pending, 'login') + (pending.prompt === 'login' ? '' : otherAccount),
+        action: stepUrl(pending, 'login'),
+        recovery: stepUrl(pending, 'recovery'),
+        signUp: config.signUp === 'open' ? stepUrl(pending, 'signup') : undefined,
         csrf: csrf.token(ctx, pending.uid),
         client: pending.client.name,
         again: pending.prompt === 'login' && pending.userId !== undefined,

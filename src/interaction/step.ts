@@ -1,8 +1,12 @@
 // What every screen between the request and the code is made of.
 import type { Context } from 'koa'
+import type { Change } from '#src/audit/change.ts'
+import type { Config } from '#src/config.ts'
 import type { Database } from '#src/db/database.ts'
 import type { Csrf } from '#src/http/csrf.ts'
 import type { Renderer } from '#src/http/render.ts'
+import { requestOf } from '#src/http/request-context.ts'
+import type { SecretKeys } from '#src/keys/secret-key.ts'
 import type { Interactions, PendingInteraction } from '#src/oauth/interactions.ts'
 
 export type InteractionDeps = {
@@ -10,6 +14,9 @@ export type InteractionDeps = {
   interactions: Interactions
   renderer: Renderer
   csrf: Csrf
+  config: Pick<Config, 'mail' | 'signUp' | 'emailVerification'>
+  secretKeys: SecretKeys
+  now: () => Date
 }
 
 /** A screen: shows its form, and takes its answer. */
@@ -18,13 +25,24 @@ export type Step = {
   submit(ctx: Context, pending: PendingInteraction): Promise<void>
 }
 
-/** @returns the address of the step itself: a form posts to where it was shown. */
-export function stepUrl(pending: PendingInteraction, step: PendingInteraction['prompt'] = pending.prompt): string {
-  return `/interaction/${encodeURIComponent(pending.uid)}/${step}`
+export type StepName = 'login' | 'consent' | 'signup' | 'recovery' | 'verify'
+
+/** @returns the address of the step itself: a form posts to where it was shown. Whatever is asked in the place of consent is asked of
+ *  somebody who wants to be somebody else. */
+export function stepUrl(pending: PendingInteraction, step: StepName = pending.prompt): string {
+  const isOther = step !== 'consent' && pending.prompt !== 'login'
+  return `/interaction/${encodeURIComponent(pending.uid)}/${step}${isOther ? otherAccount : ''}`
+}
+
+/** For the records of a room: somebody who has not signed in yet. */
+export function changeBy(ctx: Context, { now }: Pick<InteractionDeps, 'now'>): Change {
+  const { requestId } = requestOf(ctx)
+  const origin = { address: ctx.ip, userAgent: ctx.get('User-Agent') || undefined, requestId }
+  return { now: now(), actor: { kind: 'system', id: 'interaction' }, origin }
 }
 
 /** On the consent page a person may find that they are signed in as somebody else: the login screen is open to them, too. */
-export const otherAccount = '?account=other'
+const otherAccount = '?account=other'
 
 export function seeOther(ctx: Context, location: string): void {
   ctx.set('Location', location)

@@ -33,6 +33,13 @@ const limits = {
 
 const keptSeconds = 2 * 86_400
 
+/** For callers that undo what a mail was to tell about when it is held back. */
+export class MailLimitReached extends Error {
+  override name = 'MailLimitReached'
+  /** When it is worth asking again. */
+  readonly retryAfterSeconds = limits.recipientFromNetwork.seconds
+}
+
 /** In the transaction of what the mail tells about. @returns false when one of the limits holds it back: nothing was written. */
 export async function queueMail(
   db: Db,

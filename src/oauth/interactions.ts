@@ -35,6 +35,8 @@ export type PendingInteraction = {
   redirectOrigin: string
   /** The signed-in person; always there for consent. */
   userId: string | undefined
+  /** The browser's session, of whomever. */
+  sessionUid: string | undefined
   loginHint: string | undefined
   uiLocales: readonly string[]
   openidScopes: readonly { name: string; required: boolean }[]
@@ -79,6 +81,7 @@ export function createInteractions(source: ProviderSource): Interactions {
         client: pickClient(record),
         redirectOrigin: originOf(String(params.redirect_uri)),
         userId: session?.accountId,
+        sessionUid: session?.uid,
         loginHint: text(params.login_hint),
         uiLocales: words(params.ui_locales),
         openidScopes: asked.filter((scope) => openid.has(scope)).map((name) => ({ name, required: name === 'openid' })),

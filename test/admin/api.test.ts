@@ -13,6 +13,7 @@ import type { AuditEntry } from '#src/audit/audit.ts'
 import { createClient, setClientDisabled } from '#src/clients/clients.ts'
 import { addClientSecret, newClientSecret } from '#src/clients/secrets.ts'
 import { requestContext } from '#src/http/request-context.ts'
+import { createSecretKeys } from '#src/keys/secret-key.ts'
 import { createLog } from '#src/log.ts'
 import { decisionIds } from '#src/oauth/decision-id.ts'
 import { createUser, setUserDisabled } from '#src/users/users.ts'
@@ -64,6 +65,8 @@ beforeAll(async () => {
     now: () => change.now,
     findAccessToken: async (value) => tokens.get(value),
     audit: (entry) => audited.push(entry),
+    config: { signUp: 'invitation' },
+    secretKeys: createSecretKeys([Buffer.alloc(32, 7)]),
   }
   const app = new Koa()
   app.use(requestContext({ log: createLog({ logLevel: 'info' }, { write: (line: string) => void lines.push(line) }) }))

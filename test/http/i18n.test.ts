@@ -62,7 +62,7 @@ it('every sentence is used', async () => {
   const files = globSync(['src/{http,interaction,admin,oauth,mail,dev}/**/*.ts', 'views/**/*.eta'], { cwd: root })
   expect(files.length).toBeGreaterThan(20)
   const text = files.map((file) => readFileSync(root + file, 'utf8')).join('\n')
-  const built = /^error\.\w+\.(title|text|next)$|^setup\.error\.password\./ // `error.${screen}.title` and the like
+  const built = /^error\.\w+\.(title|text|next)$|^setup\.error\.password\.|^code\.error\./ // `error.${screen}.title` and the like
   expect(Object.keys(english).filter((key) => !built.test(key) && !text.includes(`'${key}'`))).toEqual([])
 })
 

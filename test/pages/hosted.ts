@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import Koa, { type Context } from 'koa'
 import { createSetupRouter } from '#src/admin/setup.ts'
 import { ensureOwnerRole } from '#src/bootstrap/own-api.ts'
+import type { Config } from '#src/config.ts'
 import { loadAssets } from '#src/http/assets.ts'
 import { createCsrf } from '#src/http/csrf.ts'
 import { errorPages } from '#src/http/error-page.ts'
@@ -36,7 +37,12 @@ export type Hosted = {
 }
 
 export async function startHosted(
-  options: { routes?: (ctx: Context, renderer: Renderer) => void; trustProxy?: string[]; issuerUrl?: string } = {},
+  options: {
+    routes?: (ctx: Context, renderer: Renderer) => void
+    trustProxy?: string[]
+    issuerUrl?: string
+    config?: Partial<Config>
+  } = {},
 ): Promise<Hosted> {
   const test = await createTestDatabase({ poolSize: 4 })
   const lines: string[] = []
@@ -87,7 +93,15 @@ export async function startHosted(
       return hosted.next
     },
   }
-  const interaction = createInteractionRouter({ database: test.database, interactions, renderer, csrf })
+  const interaction = createInteractionRouter({
+    database: test.database,
+    interactions,
+    renderer,
+    csrf,
+    config: { mail: 'page', signUp: 'open', emailVerification: 'optional', ...options.config },
+    secretKeys,
+    now: () => new Date(),
+  })
   const change = { now: new Date(), actor: { kind: 'system' } } as const
   await ensureOwnerRole(test.database, change)
   const setup = createSetupRouter({ database: test.database, renderer, csrf, now: () => new Date() })
@@ -134,6 +148,7 @@ export function pendingInteraction(change: Partial<PendingInteraction> = {}): Pe
     },
     redirectOrigin: 'https://shop.example',
     userId: undefined,
+    sessionUid: undefined,
     loginHint: undefined,
     uiLocales: [],
     openidScopes: [],
