@@ -6,6 +6,7 @@ import Koa, { type Context } from 'koa'
 import { createSetupRouter } from '#src/admin/setup.ts'
 import { ensureOwnerRole } from '#src/bootstrap/own-api.ts'
 import type { Config } from '#src/config.ts'
+import { createDevMailRouter } from '#src/dev/mail.ts'
 import { loadAssets } from '#src/http/assets.ts'
 import { createCsrf } from '#src/http/csrf.ts'
 import { errorPages } from '#src/http/error-page.ts'
@@ -15,11 +16,14 @@ import { createRenderer, type Renderer } from '#src/http/render.ts'
 import { requestChecks } from '#src/http/request-checks.ts'
 import { requestContext } from '#src/http/request-context.ts'
 import { securityHeaders } from '#src/http/security-headers.ts'
+import { createInvitationRouter } from '#src/interaction/invitation.ts'
 import { createInteractionRouter } from '#src/interaction/router.ts'
-import { seeOther } from '#src/interaction/step.ts'
+import { type InteractionDeps, seeOther } from '#src/interaction/step.ts'
 import { createSecretKeys } from '#src/keys/secret-key.ts'
 import { createLog } from '#src/log.ts'
+import { listMails } from '#src/mail/shown.ts'
 import { InteractionExpired, type Interactions, type PendingInteraction } from '#src/oauth/interactions.ts'
+import { invite } from '#src/registration/invitations.ts'
 import { createUnit, runUnit } from '#src/tokens/unit-of-work.ts'
 import { createTestDatabase, type TestDatabase } from '#test/support/database.ts'
 
@@ -33,6 +37,10 @@ export type Hosted = {
   /** What the screens handed over, in order. */
   handedOver: { what: 'login' | 'consent' | 'deny'; with?: unknown }[]
   lines: string[]
+  /** Of the newest mail that has one. */
+  newestCode(): Promise<string>
+  /** @returns the token of its link. */
+  invite(): Promise<string>
   stop(): Promise<void>
 }
 
@@ -62,6 +70,7 @@ export async function startHosted(
   const renderer = createRenderer({ config, assets })
   const csrf = createCsrf({ config, secretKeys })
 
+  const change = { now: new Date(), actor: { kind: 'system' } } as const
   const hosted: Hosted = {
     origin: `http://${local}`,
     database: test.database,
@@ -69,6 +78,16 @@ export async function startHosted(
     next: '/resumed',
     handedOver: [],
     lines,
+    async newestCode() {
+      const mails = await listMails(test.database.prisma, { secretKeys, issuerUrl: config.issuerUrl })
+      return /^ *(\d{4} \d{4})$/m.exec(mails[0]?.text ?? '')?.[1] ?? 'no code'
+    },
+    async invite() {
+      const email = `invited.${Date.now()}@example.com`
+      await invite(test.database.prisma, { email }, { ...change, now: new Date() }, { secretKeys, signUp: 'open' })
+      const mails = await listMails(test.database.prisma, { secretKeys, issuerUrl: config.issuerUrl })
+      return /invitation\/([\w-]+)/.exec(mails[0]?.text ?? '')?.[1] ?? 'no link'
+    },
     async stop() {
       server.closeAllConnections()
       await new Promise((resolve) => server.close(resolve))
@@ -93,16 +112,22 @@ export async function startHosted(
       return hosted.next
     },
   }
-  const interaction = createInteractionRouter({
+  const screens = {
     database: test.database,
-    interactions,
     renderer,
     csrf,
     config: { mail: 'page', signUp: 'open', emailVerification: 'optional', ...options.config },
     secretKeys,
     now: () => new Date(),
+  } satisfies Omit<InteractionDeps, 'interactions'>
+  const interaction = createInteractionRouter({ ...screens, interactions })
+  const invitation = createInvitationRouter(screens)
+  const devMail = createDevMailRouter({
+    config: { ...config, mail: 'page', production: false },
+    database: test.database,
+    renderer,
+    secretKeys,
   })
-  const change = { now: new Date(), actor: { kind: 'system' } } as const
   await ensureOwnerRole(test.database, change)
   const setup = createSetupRouter({ database: test.database, renderer, csrf, now: () => new Date() })
 
@@ -121,6 +146,8 @@ export async function startHosted(
   })
   app.use(leaveByPage(renderer, (ctx) => ctx.path.startsWith('/oauth/authorize/')))
   app.use(interaction.routes()).use(interaction.allowedMethods())
+  app.use(invitation.routes()).use(invitation.allowedMethods())
+  app.use(devMail.routes()).use(devMail.allowedMethods())
   app.use(setup.routes()).use(setup.allowedMethods())
   app.use(async (ctx, next) => {
     if (ctx.path === '/resumed')
