@@ -3,6 +3,7 @@
 import type { RequestListener } from 'node:http'
 import Koa from 'koa'
 import mount from 'koa-mount'
+import { createAccountRouter } from './account/router.ts'
 import { createAdminApiRouter } from './admin/api/router.ts'
 import { createSetupRouter } from './admin/setup.ts'
 import type { Config } from './config.ts'
@@ -32,6 +33,7 @@ import { createEngineFieldsRouter, createEnginePages, restyleFormPosts } from '.
 import { openPreflight } from './oauth/preflight.ts'
 import { createProviderSource, type ProviderSource } from './oauth/provider.ts'
 import { createReadyAnswers } from './oauth/ready-answers.ts'
+import { createVisitors } from './oauth/visitors.ts'
 import { findAccessToken } from './tokens/find.ts'
 import { currentUnit } from './tokens/unit-of-work.ts'
 
@@ -49,7 +51,7 @@ export async function createApp(deps: {
 }): Promise<App> {
   const { config, log, database, secretKeys, isDraining = () => false, counters, now = () => new Date() } = deps
   const migrations = readMigrations()
-  const assets = loadAssets()
+  const assets = loadAssets(config)
   const renderer = createRenderer({ config, assets })
   const pages = createEnginePages({ renderer, database })
   const providers = await createProviderSource({ config, database, secretKeys, pages, log, now })
@@ -70,6 +72,8 @@ export async function createApp(deps: {
     findAccessToken: (value) => findAccessToken(database, value, now()),
     audit: (entry) => currentUnit().audit(entry),
   })
+  const visitors = createVisitors({ providers, secretKeys, issuerUrl: config.issuerUrl, homes: ['/account'], now })
+  const account = createAccountRouter({ config, database, renderer, visitors, csrf, now })
   const interaction = createInteractionRouter({ database, interactions: createInteractions(providers), renderer, csrf })
 
   const app = new Koa()
@@ -96,7 +100,10 @@ export async function createApp(deps: {
     errorPages(renderer),
     forPeople(
       leaveByPage(renderer, (ctx) => ctx.path.startsWith('/oauth/authorize/') || ctx.path === '/oauth/logout/confirm'),
-      ...[interaction, setup, adminApi, fields].flatMap((router) => [router.routes(), router.allowedMethods()]),
+      ...[interaction, account, setup, adminApi, fields].flatMap((router) => [
+        router.routes(),
+        router.allowedMethods(),
+      ]),
       restyleFormPosts(renderer),
     ),
     clientChallenge(config.issuerUrl),

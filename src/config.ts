@@ -173,6 +173,27 @@ const variables = {
     default: '86400',
     about: 'Absolute lifetime of a browser session.',
   },
+  SESSION_IDLE_TTL_SECONDS: {
+    schema: seconds(300, 31_536_000),
+    default: '3600',
+    about: 'A browser session that was not used for so long is over, whatever is left of SESSION_TTL_SECONDS.',
+  },
+  ACCOUNT_DELETION_GRACE_DAYS: {
+    schema: z
+      .string()
+      .regex(/^\d{1,3}$/, 'must be a whole number of days')
+      .transform(Number)
+      .refine((n) => n <= 365, 'must be from 0 to 365'),
+    default: '30',
+    about:
+      'Days between a person deleting their account, which switches it off at once, and its removal. Until then an administrator can take them back.',
+  },
+  THEME_CSS: {
+    schema: z.string().max(16_384, 'must have at most 16384 characters'),
+    default: undefined,
+    about:
+      'CSS of your own for the hosted pages, loaded after ours: usually THEME_CSS_FILE, a file that redefines custom properties such as --accent. Served from our origin; what it names elsewhere is not loaded.',
+  },
   SHUTDOWN_TIMEOUT_SECONDS: {
     schema: seconds(1, 300),
     default: '8',
@@ -210,6 +231,9 @@ export type Config = Readonly<{
   metricsHost: string
   logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent'
   sessionTtlSeconds: number
+  sessionIdleTtlSeconds: number
+  accountDeletionGraceDays: number
+  themeCss: string | undefined
   shutdownTimeoutSeconds: number
 }>
 
@@ -266,6 +290,9 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     metricsHost: (values.HOST as string | undefined) ?? 'localhost',
     logLevel: values.LOG_LEVEL as Config['logLevel'],
     sessionTtlSeconds: values.SESSION_TTL_SECONDS as number,
+    sessionIdleTtlSeconds: values.SESSION_IDLE_TTL_SECONDS as number,
+    accountDeletionGraceDays: values.ACCOUNT_DELETION_GRACE_DAYS as number,
+    themeCss: values.THEME_CSS as string | undefined,
     shutdownTimeoutSeconds: values.SHUTDOWN_TIMEOUT_SECONDS as number,
   })
 }

@@ -15,6 +15,7 @@ import { serveMetrics } from './metrics-server.ts'
 import { createClosing, watchProcess } from './process-life.ts'
 import { sweepLagSeconds, tableSizes } from './tokens/growth.ts'
 import { sweep } from './tokens/sweep.ts'
+import { purgeDeleted } from './users/deletion.ts'
 
 /** Beside workers the first process only does scheduled work and looks after figures. */
 const poolSizeBesideWorkers = 3
@@ -117,6 +118,16 @@ export async function run(given: Config): Promise<void> {
               signal: context.signal,
               onBatch: ({ table, rows, seconds }) => metrics.swept(table, rows, seconds),
             }),
+        },
+        {
+          name: 'purge',
+          everySeconds: 600,
+          run: (context) =>
+            purgeDeleted(
+              context.database.prisma,
+              { now: context.now(), actor: { kind: 'system', id: 'purge' } },
+              context.signal,
+            ),
         },
       ],
       onRun: ({ job, outcome, seconds }) => metrics.jobRun(job, outcome, seconds),

@@ -149,6 +149,7 @@ const arrows: Record<string, Record<string, string>> = {
     bootstrap: 'before it listens',
     jobs: 'scheduled work',
     tokens: 'the sweep, and how the tables grow',
+    users: 'who asked to be deleted',
     factors: 'the hashing process',
     metrics: 'what is counted',
     'metrics-server': 'the port of it',

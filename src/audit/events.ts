@@ -34,6 +34,8 @@ export const auditEvents = [
   'user.enabled',
   'user.deleted',
   'user.password_changed',
+  'user.deletion_requested',
+  'user.data_exported',
   'api_key.created',
   'api_key.revoked',
   'route.created',

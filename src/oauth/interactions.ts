@@ -8,6 +8,7 @@ import type { Context } from 'koa'
 import type Provider from 'oidc-provider'
 import { errors } from 'oidc-provider'
 import { openidScopes } from '#src/apis/scope-names.ts'
+import { ownClientId } from '#src/clients/own-client.ts'
 import type { ClientRecord } from '#src/clients/settings.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
 import type { ProviderSource } from './provider.ts'
@@ -120,14 +121,16 @@ export function createInteractions(source: ProviderSource): Interactions {
       const agreed = applyAnswer(grant, given, left)
       const grantId = await grant.save()
 
-      currentUnit().rows.consent.set(`${userId} ${pending.client.id}`, {
-        userId,
-        clientId: pending.client.id,
-        scopes: [...agreed.scopes],
-        resourceScopes: Object.fromEntries(
-          Object.entries(agreed.resourceScopes).map(([resource, names]) => [resource, [...names]]),
-        ),
-      })
+      // `prompt=consent` in a link that somebody made up: there is no client to remember anything for.
+      if (pending.client.id !== ownClientId)
+        currentUnit().rows.consent.set(`${userId} ${pending.client.id}`, {
+          userId,
+          clientId: pending.client.id,
+          scopes: [...agreed.scopes],
+          resourceScopes: Object.fromEntries(
+            Object.entries(agreed.resourceScopes).map(([resource, names]) => [resource, [...names]]),
+          ),
+        })
       return provider.interactionResult(ctx.req, ctx.res, { consent: { grantId } }, { mergeWithLastSubmission: true })
     },
 

@@ -5,6 +5,7 @@ import type { Middleware } from 'koa'
 import mount from 'koa-mount'
 import { LRUCache } from 'lru-cache'
 import Provider, { type Client, errors } from 'oidc-provider'
+import { ownClient } from '#src/clients/own-client.ts'
 import { verifyClientSecret } from '#src/clients/secrets.ts'
 import type { Config } from '#src/config.ts'
 import { readConfigurationVersion } from '#src/db/configuration-version.ts'
@@ -12,6 +13,7 @@ import type { Database } from '#src/db/database.ts'
 import { findControlCharacter } from '#src/http/request-checks.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
 import type { Log } from '#src/log.ts'
+import { touchSession } from '#src/tokens/sessions.ts'
 import { createAdapter } from './adapter/adapter.ts'
 import { toClientMetadata } from './client-metadata.ts'
 import { createConfiguration } from './configuration.ts'
@@ -43,13 +45,14 @@ export type ProviderDeps = {
 
 /** @throws SigningKeysUnreadable, or the database's error: there is no serving without a first configuration. */
 export async function createProviderSource(deps: ProviderDeps): Promise<ProviderSource> {
-  const { database, secretKeys, log } = deps
-  let current = buildEngine(await readSnapshot(database, secretKeys), deps)
+  const { config, database, secretKeys, log } = deps
+  const read = () => readSnapshot(database, secretKeys, [ownClient(config.issuerUrl)])
+  let current = buildEngine(await read(), deps)
   let refreshing: Promise<void> | undefined
 
   const refresh = async () => {
     if ((await readConfigurationVersion(database.prisma)) === current.snapshot.version) return
-    current = buildEngine(await readSnapshot(database, secretKeys), deps)
+    current = buildEngine(await read(), deps)
     log.info({ event: 'configuration.reloaded', version: String(current.snapshot.version) })
   }
   const refreshOnce = () => {
@@ -76,7 +79,7 @@ export async function createProviderSource(deps: ProviderDeps): Promise<Provider
 }
 
 function buildEngine(snapshot: Snapshot, deps: ProviderDeps): Engine {
-  const { config, secretKeys, log, now } = deps
+  const { config, database, secretKeys, log, now } = deps
   const adapter = createAdapter({
     secretKeys,
     now,
@@ -98,6 +101,10 @@ function buildEngine(snapshot: Snapshot, deps: ProviderDeps): Engine {
       return oidc?.route === 'revocation' && oidc.entities.AccessToken !== undefined
     },
     issuedFor: () => grantSource(Provider.ctx),
+    sessionIdleSeconds: config.sessionIdleTtlSeconds,
+    sessionUsed: (uid) => {
+      touchSession(database, uid).catch((err) => log.warn({ event: 'session.use_lost', err }))
+    },
   })
   const provider = new Provider(config.issuerUrl, createConfiguration({ ...deps, snapshot, adapter }))
   provider.proxy = true // what it reads from headers was pinned by http/host.ts

@@ -226,7 +226,8 @@ const arms: Record<keyof Writes, { columns: string; judge?: string; write?: stri
     FROM session_in i WHERE i.u NOT IN (SELECT u FROM lost) ORDER BY i."uid"
     ON CONFLICT (uid) DO UPDATE SET cookie_hash = EXCLUDED.cookie_hash, user_id = EXCLUDED.user_id, login_at = EXCLUDED.login_at, acr = EXCLUDED.acr,
       amr = EXCLUDED.amr, clients = jsonb_strip_nulls(s.clients || (SELECT x."clients" FROM session_in x WHERE x."uid" = EXCLUDED.uid LIMIT 1)),
-      user_generation = EXCLUDED.user_generation, expires_at = EXCLUDED.expires_at, payload = EXCLUDED.payload, updated_at = now()
+      user_generation = EXCLUDED.user_generation, expires_at = EXCLUDED.expires_at, payload = EXCLUDED.payload, updated_at = now(),
+      last_used_at = now()
     WHERE s.ended_at IS NULL)`,
   },
   sessionEnd: {
@@ -403,6 +404,7 @@ export type SessionRow = {
   generation: number
   userGeneration: number
   createdAt: number
+  lastUsedAt: number
   expiresAt: number | null
   payload: Record<string, unknown>
 }
@@ -431,7 +433,7 @@ const grantJson = `json_build_object('id', g.id, 'userId', g.user_id, 'clientId'
     'expiresAt', ${epoch('g.expires_at')}, 'createdAt', ${epoch('g.created_at')}, 'generation', g.generation, 'payload', g.payload)`
 const sessionJson = `json_build_object('uid', s.uid, 'cookieHash', encode(s.cookie_hash, 'hex'), 'userId', s.user_id, 'loginAt', ${epoch('s.login_at')},
     'acr', s.acr, 'amr', s.amr, 'clients', s.clients, 'generation', s.generation, 'userGeneration', s.user_generation,
-    'createdAt', ${epoch('s.created_at')}, 'expiresAt', ${epoch('s.expires_at')}, 'payload', s.payload)`
+    'createdAt', ${epoch('s.created_at')}, 'lastUsedAt', ${epoch('s.last_used_at')}, 'expiresAt', ${epoch('s.expires_at')}, 'payload', s.payload)`
 const personJson = `json_build_object('id', u.id, 'generation', u.generation, 'disabled', u.disabled_at IS NOT NULL, 'email', u.email,
     'emailVerified', u.email_verified_at IS NOT NULL, 'name', u.name, 'givenName', u.given_name, 'familyName', u.family_name,
     'picture', u.picture, 'locale', u.locale, 'zoneinfo', u.zoneinfo, 'updatedAt', ${epoch('u.updated_at')})`
