@@ -20,7 +20,7 @@ export function moment({ locale, t }: Translator, at: Date, now: Date, zone: str
   const ago =
     unit === 'second'
       ? t('account.justNow')
-      : new Intl.RelativeTimeFormat(locale, { numeric: 'auto' }).format(-Math.floor(seconds / size), unit)
+      : new Intl.RelativeTimeFormat(locale, { numeric: 'always' }).format(-Math.floor(seconds / size), unit)
   return { iso: at.toISOString(), ago, full: formatTime(locale, at, zone) }
 }
 
@@ -54,8 +54,9 @@ export type Device = { name: string; icon: 'phone' | 'monitor' }
 export function device({ t }: Translator, userAgent: string | null): Device {
   const { browser, os, platform } = userAgent ? Bowser.parse(userAgent) : { browser: {}, os: {}, platform: {} }
   const icon = platform.type === 'mobile' || platform.type === 'tablet' ? 'phone' : 'monitor'
-  if (browser.name && os.name) return { name: t('account.device', { browser: browser.name, system: os.name }), icon }
-  return { name: browser.name ?? os.name ?? t('account.device.unknown'), icon }
+  const system = /^iP(hone|ad)$/.test(platform.model ?? '') ? platform.model : os.name
+  if (browser.name && system) return { name: t('account.device', { browser: browser.name, system }), icon }
+  return { name: browser.name || system || t('account.device.unknown'), icon } // Bowser leaves some empty
 }
 
 const known = {

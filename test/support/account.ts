@@ -1,11 +1,16 @@
 // People at their account pages: a server with its furniture, and the way in.
 
+import type { AccountDeps, AccountPage } from '#src/account/page.ts'
+import { accountPages } from '#src/account/router.ts'
 import { hashPassword } from '#src/factors/password.ts'
 import { createUser } from '#src/users/users.ts'
 import { change, password } from './installation.ts'
 import { type Journey, startJourney } from './journey.ts'
 import { type Page, Person } from './person.ts'
 import { startServer, type TestServer } from './server.ts'
+
+/** The table of pages, for what is asked of each. Nothing of it can be shown. */
+export const accountTable: readonly AccountPage[] = accountPages({ config: {}, database: {} } as AccountDeps)
 
 export type AccountHome = Awaited<ReturnType<typeof startAccount>>
 
