@@ -9,6 +9,7 @@ import { createSetupRouter } from './admin/setup.ts'
 import type { Config } from './config.ts'
 import type { Database } from './db/database.ts'
 import { pendingMigrations, readMigrations } from './db/migrate.ts'
+import { createDevMailRouter } from './dev/mail.ts'
 import { loadAssets } from './http/assets.ts'
 import { cookieNames } from './http/cookies.ts'
 import { createCsrf } from './http/csrf.ts'
@@ -65,6 +66,7 @@ export async function createApp(deps: {
   const fields = createEngineFieldsRouter(renderer)
   const csrf = createCsrf({ config, secretKeys })
   const setup = createSetupRouter({ database, renderer, csrf, now })
+  const devMail = createDevMailRouter({ config, database, renderer, secretKeys })
   const adminApi = createAdminApiRouter({
     database,
     ownApi: `${config.issuerUrl}/api`,
@@ -100,7 +102,7 @@ export async function createApp(deps: {
     errorPages(renderer),
     forPeople(
       leaveByPage(renderer, (ctx) => ctx.path.startsWith('/oauth/authorize/') || ctx.path === '/oauth/logout/confirm'),
-      ...[interaction, account, setup, adminApi, fields].flatMap((router) => [
+      ...[interaction, account, setup, adminApi, fields, devMail].flatMap((router) => [
         router.routes(),
         router.allowedMethods(),
       ]),

@@ -2,6 +2,7 @@
 export const auditEvents = [
   'login.succeeded',
   'login.failed',
+  'login.limited',
   'logout.completed',
   'consent.granted',
   'consent.denied',
@@ -36,6 +37,7 @@ export const auditEvents = [
   'user.password_changed',
   'user.deletion_requested',
   'user.data_exported',
+  'user.unlocked',
   'api_key.created',
   'api_key.revoked',
   'route.created',
@@ -48,6 +50,7 @@ export const auditEvents = [
   'setup.completed',
   'setup.failed',
   'configuration.applied',
+  'mail.given_up',
 ] as const
 
 export type AuditEventName = (typeof auditEvents)[number]

@@ -45,6 +45,10 @@ const sweepable = {
     unless: `o.generation <> 0 AND ${isThere('oauth_grant g WHERE g.session_uid = o.uid')}`,
   },
   setup_code: { over: 'expires_at', kept: keptSeconds },
+  // What still waits to be sent is for the sender to give up (src/mail/sender.ts), with a record.
+  mail: { over: 'expires_at', kept: 0, unless: 'o.next_attempt_at IS NOT NULL' },
+  one_time_code: { over: 'expires_at', kept: keptSeconds },
+  guess_limit: { over: 'expires_at', kept: 0 },
   // Whoever verifies by himself needs an entry for as long as a token that it ends could still be accepted.
   revocation: { over: 'at', kept: keptRevocationSeconds },
 } satisfies Record<string, Sweepable>

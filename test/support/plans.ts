@@ -16,8 +16,9 @@ export type PlanNode = {
 } & Record<string, unknown>
 export type Explained = { Plan: PlanNode; 'Execution Time'?: number; 'Planning Time'?: number }
 
-/** Tables that stay small: one row for each client, API or set-up code, and the epoch. Reading them whole is what is right. */
-const small = ['client', 'api', 'token_epoch', 'setup_code', 'configuration_version']
+/** Tables that stay small: one row for each client, API or set-up code, and the epoch; what people are doing with their accounts in
+ *  these minutes. Reading them whole is what is right. */
+const small = ['client', 'api', 'token_epoch', 'setup_code', 'configuration_version', 'one_time_code', 'mail']
 
 /** @param number the first of twenty tokens (ledger-rows.ts) that exist. */
 export async function hotStatements(number: number): Promise<Statement[]> {
@@ -45,7 +46,15 @@ export async function hotStatements(number: number): Promise<Statement[]> {
   for (const [name, writesOf] of Object.entries(commits))
     await as(`commit: ${name}`, () => statements.commit(pool, [writesOf(number)]))
   const moment = new Date('2026-01-01')
-  for (const table of ['token', 'interaction', 'replay', 'oauth_grant', 'session', 'revocation'] as const)
+  for (const table of [
+    'token',
+    'interaction',
+    'replay',
+    'oauth_grant',
+    'session',
+    'guess_limit',
+    'revocation',
+  ] as const)
     for (const beyond of [false, true])
       caught.push({
         name: `sweep: ${table}`,
