@@ -16,6 +16,7 @@ import { createCsrf } from './http/csrf.ts'
 import { errorPages, refuse } from './http/error-page.ts'
 import { createHealthRouter } from './http/health.ts'
 import { hostRule } from './http/host.ts'
+import { createKnownDevices } from './http/known-device.ts'
 import { leaveByPage } from './http/leave.ts'
 import { createRenderer } from './http/render.ts'
 import { requestChecks } from './http/request-checks.ts'
@@ -71,12 +72,21 @@ export async function createApp(deps: {
     database,
     ownApi: `${config.issuerUrl}/api`,
     now,
+    secretKeys,
     findAccessToken: (value) => findAccessToken(database, value, now()),
     audit: (entry) => currentUnit().audit(entry),
   })
   const visitors = createVisitors({ providers, secretKeys, issuerUrl: config.issuerUrl, homes: ['/account'], now })
   const account = createAccountRouter({ config, database, renderer, visitors, csrf, now })
-  const interaction = createInteractionRouter({ database, interactions: createInteractions(providers), renderer, csrf })
+  const interaction = createInteractionRouter({
+    database,
+    interactions: createInteractions(providers),
+    renderer,
+    csrf,
+    devices: createKnownDevices({ config, secretKeys, now }),
+    secretKeys,
+    now,
+  })
 
   const app = new Koa()
   app.keys = [...secretKeys.cookieKeys]

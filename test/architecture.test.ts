@@ -62,6 +62,7 @@ const arrows: Record<string, Record<string, string>> = {
     refusal: floor.refusal,
   },
   factors: {
+    config: 'what a hash may cost',
     db: 'rows',
     audit: 'changes are recorded',
     keys: 'codes are hashed, secrets sealed, under SECRET_KEY',
@@ -155,6 +156,7 @@ const arrows: Record<string, Record<string, string>> = {
   worker: {
     ...floor,
     db: 'opens',
+    factors: 'what a password may be',
     keys: 'SECRET_KEY',
     metrics: 'what is counted',
     'process-life': 'signals',

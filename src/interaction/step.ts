@@ -2,7 +2,9 @@
 import type { Context } from 'koa'
 import type { Database } from '#src/db/database.ts'
 import type { Csrf } from '#src/http/csrf.ts'
+import type { KnownDevices } from '#src/http/known-device.ts'
 import type { Renderer } from '#src/http/render.ts'
+import type { SecretKeys } from '#src/keys/secret-key.ts'
 import type { Interactions, PendingInteraction } from '#src/oauth/interactions.ts'
 
 export type InteractionDeps = {
@@ -10,6 +12,9 @@ export type InteractionDeps = {
   interactions: Interactions
   renderer: Renderer
   csrf: Csrf
+  devices: KnownDevices
+  secretKeys: SecretKeys
+  now: () => Date
 }
 
 /** A screen: shows its form, and takes its answer. */

@@ -9,6 +9,7 @@ import { loadAssets } from '#src/http/assets.ts'
 import { createCsrf } from '#src/http/csrf.ts'
 import { errorPages } from '#src/http/error-page.ts'
 import { hostRule } from '#src/http/host.ts'
+import { createKnownDevices } from '#src/http/known-device.ts'
 import { leaveByPage } from '#src/http/leave.ts'
 import { createRenderer, type Renderer } from '#src/http/render.ts'
 import { requestChecks } from '#src/http/request-checks.ts'
@@ -32,6 +33,8 @@ export type Hosted = {
   /** What the screens handed over, in order. */
   handedOver: { what: 'login' | 'consent' | 'deny'; with?: unknown }[]
   lines: string[]
+  /** The clock of the server. */
+  now: Date
   stop(): Promise<void>
 }
 
@@ -63,6 +66,7 @@ export async function startHosted(
     next: '/resumed',
     handedOver: [],
     lines,
+    now: new Date(),
     async stop() {
       server.closeAllConnections()
       await new Promise((resolve) => server.close(resolve))
@@ -87,10 +91,19 @@ export async function startHosted(
       return hosted.next
     },
   }
-  const interaction = createInteractionRouter({ database: test.database, interactions, renderer, csrf })
+  const now = () => hosted.now
+  const interaction = createInteractionRouter({
+    database: test.database,
+    interactions,
+    renderer,
+    csrf,
+    devices: createKnownDevices({ config, secretKeys, now }),
+    secretKeys,
+    now,
+  })
   const change = { now: new Date(), actor: { kind: 'system' } } as const
   await ensureOwnerRole(test.database, change)
-  const setup = createSetupRouter({ database: test.database, renderer, csrf, now: () => new Date() })
+  const setup = createSetupRouter({ database: test.database, renderer, csrf, now })
 
   app.use(requestContext({ log }))
   app.use(securityHeaders(config))

@@ -1,13 +1,17 @@
 // /api/v1/users
 import type { Context } from 'koa'
-import { describeUser, findUser, listUsers, UserNotFound } from '#src/users/users.ts'
+import { accountKeys, liftGuessLimits, listGuessLimits } from '#src/factors/guessing.ts'
+import { describeUser, findUser, listUsers, UserNotFound, type UserRecord } from '#src/users/users.ts'
 import { badQuery, pageOf, readPage, readQuery } from './page.ts'
-import type { AdminApiDeps, AdminRoute } from './route.ts'
+import { type AdminApiDeps, type AdminRoute, changeBy } from './route.ts'
 
-export function userRoutes({ database: { prisma } }: AdminApiDeps): AdminRoute[] {
+export function userRoutes({ database: { prisma }, secretKeys, now }: AdminApiDeps): AdminRoute[] {
   return [
     { method: 'get', path: '/users', scope: 'users:read', handle: list },
     { method: 'get', path: '/users/:id', scope: 'users:read', handle: show },
+    // What failed guesses closed for strangers and devices (docs/decisions/020).
+    { method: 'get', path: '/users/:id/guess-limits', scope: 'users:read', handle: showLimits },
+    { method: 'post', path: '/users/:id/unlock', scope: 'users:write', handle: unlock },
   ]
 
   async function list(ctx: Context): Promise<void> {
@@ -20,8 +24,29 @@ export function userRoutes({ database: { prisma } }: AdminApiDeps): AdminRoute[]
 
   async function show(ctx: Context): Promise<void> {
     readQuery(ctx, [])
+    ctx.body = describeUser(await find(ctx))
+  }
+
+  async function showLimits(ctx: Context): Promise<void> {
+    readQuery(ctx, [])
+    const { emailKey } = await find(ctx)
+    ctx.body = { data: await listGuessLimits(prisma, accountKeys(secretKeys, emailKey), now()) }
+  }
+
+  async function unlock(ctx: Context): Promise<void> {
+    readQuery(ctx, [])
+    const { id, emailKey } = await find(ctx)
+    const lifted = await liftGuessLimits(
+      prisma,
+      { id, accounts: accountKeys(secretKeys, emailKey) },
+      changeBy(ctx, now()),
+    )
+    ctx.body = { id, lifted }
+  }
+
+  async function find(ctx: Context): Promise<UserRecord> {
     const record = await findUser(prisma, ctx.params.id)
     if (!record) throw new UserNotFound(ctx.params.id)
-    ctx.body = describeUser(record)
+    return record
   }
 }
