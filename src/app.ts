@@ -8,6 +8,7 @@ import { createSetupRouter } from './admin/setup.ts'
 import type { Config } from './config.ts'
 import type { Database } from './db/database.ts'
 import { pendingMigrations, readMigrations } from './db/migrate.ts'
+import { relyingParty } from './factors/passkey.ts'
 import { loadAssets } from './http/assets.ts'
 import { cookieNames } from './http/cookies.ts'
 import { createCsrf } from './http/csrf.ts'
@@ -70,7 +71,15 @@ export async function createApp(deps: {
     findAccessToken: (value) => findAccessToken(database, value, now()),
     audit: (entry) => currentUnit().audit(entry),
   })
-  const interaction = createInteractionRouter({ database, interactions: createInteractions(providers), renderer, csrf })
+  const interaction = createInteractionRouter({
+    database,
+    interactions: createInteractions(providers),
+    renderer,
+    csrf,
+    secretKeys,
+    relyingParty: relyingParty(config.issuerUrl),
+    now,
+  })
 
   const app = new Koa()
   app.keys = [...secretKeys.cookieKeys]

@@ -50,7 +50,13 @@ const arrows: Record<string, Record<string, string>> = {
     mail: 'verification',
     refusal: floor.refusal,
   },
-  factors: { db: 'rows', audit: 'changes are recorded', users: 'whose factor it is', refusal: floor.refusal },
+  factors: {
+    db: 'rows',
+    audit: 'changes are recorded',
+    users: 'whose factor it is',
+    keys: 'seeds are sealed',
+    refusal: floor.refusal,
+  },
   federation: { db: 'rows', audit: 'changes are recorded', users: 'links belong to people', refusal: floor.refusal },
   tokens: {
     db: 'rows',

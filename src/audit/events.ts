@@ -2,6 +2,10 @@
 export const auditEvents = [
   'login.succeeded',
   'login.failed',
+  'factor.failed',
+  'factor.added',
+  'factor.removed',
+  'recovery_codes.created',
   'logout.completed',
   'consent.granted',
   'consent.denied',
@@ -34,6 +38,7 @@ export const auditEvents = [
   'user.enabled',
   'user.deleted',
   'user.password_changed',
+  'user.factors_reset',
   'api_key.created',
   'api_key.revoked',
   'route.created',

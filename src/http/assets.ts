@@ -6,6 +6,10 @@ import { extname } from 'node:path'
 import type { Middleware } from 'koa'
 
 const folder = new URL('../../views/assets/', import.meta.url)
+/** Served as they come from their package, so that they are what was installed. */
+const packaged = {
+  'webauthn.js': new URL('../dist/bundle/index.umd.min.js', import.meta.resolve('@simplewebauthn/browser')),
+}
 
 const types: Record<string, string> = {
   '.css': 'text/css; charset=utf-8',
@@ -22,11 +26,15 @@ export type Assets = Readonly<{
 export function loadAssets(): Assets {
   const urls = new Map<string, string>()
   const files = new Map<string, { body: Buffer; type: string; etag: string }>()
-  for (const name of readdirSync(folder)) {
+  const sources = [
+    ...readdirSync(folder).map((name) => [name, new URL(name, folder)] as const),
+    ...Object.entries(packaged),
+  ]
+  for (const [name, source] of sources) {
     const extension = extname(name)
     const type = types[extension]
     if (!type) throw new Error(`views/assets/${name}: no content type is known for ${extension}`)
-    const body = readFileSync(new URL(name, folder))
+    const body = readFileSync(source)
     const hash = createHash('sha256').update(body).digest('base64url').slice(0, 12)
     const url = `/assets/${name.slice(0, -extension.length)}.${hash}${extension}`
     urls.set(name, url)

@@ -42,6 +42,11 @@ export function allowFormRedirect(ctx: Context, origin: string): void {
   if (source) formTargets(ctx).add(source)
 }
 
+/** For a page whose script talks to this server. */
+export function allowFetch(ctx: Context): void {
+  ctx.state.fetches = true
+}
+
 const permissions = [
   'accelerometer',
   'autoplay',
@@ -85,6 +90,7 @@ function policy(ctx: Context): string {
     "default-src 'none'",
     "script-src 'self'",
     "style-src 'self'",
+    ...(ctx.state.fetches === true ? ["connect-src 'self'"] : []),
     "img-src 'self'", // a client's logo would tell its host who signs in and when, before they agreed to anything
     ['form-action', "'self'", ...formTargets(ctx)].join(' '),
     "base-uri 'none'",

@@ -44,6 +44,7 @@ const sweepable = {
     kept: keptSeconds,
     unless: `o.generation <> 0 AND ${isThere('oauth_grant g WHERE g.session_uid = o.uid')}`,
   },
+  passkey_challenge: { over: 'expires_at', kept: 0 },
   setup_code: { over: 'expires_at', kept: keptSeconds },
   // Whoever verifies by himself needs an entry for as long as a token that it ends could still be accepted.
   revocation: { over: 'at', kept: keptRevocationSeconds },

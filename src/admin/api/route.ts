@@ -5,7 +5,7 @@ import type { Change } from '#src/audit/change.ts'
 import { requestOf } from '#src/http/request-context.ts'
 
 export type AdminRoute = {
-  method: 'get' | 'post'
+  method: 'get' | 'post' | 'delete'
   path: string
   scope: string
   handle(ctx: Context): Promise<void>
