@@ -10,6 +10,7 @@ import type { Config } from './config.ts'
 import type { Database } from './db/database.ts'
 import { pendingMigrations, readMigrations } from './db/migrate.ts'
 import { createDevMailRouter } from './dev/mail.ts'
+import { relyingParty } from './factors/passkey.ts'
 import { loadAssets } from './http/assets.ts'
 import { cookieNames } from './http/cookies.ts'
 import { createCsrf } from './http/csrf.ts'
@@ -85,6 +86,7 @@ export async function createApp(deps: {
     csrf,
     devices: createKnownDevices({ config, secretKeys, now }),
     secretKeys,
+    relyingParty: relyingParty(config.issuerUrl),
     now,
   })
 

@@ -5,6 +5,7 @@ import { accountKeys, liftGuessLimits, listGuessLimits } from '#src/factors/gues
 import { hashPassword } from '#src/factors/password.ts'
 import { checkPassword } from '#src/factors/password-rules.ts'
 import { settlePasswords } from '#src/factors/password-settings.ts'
+import { resetFactors } from '#src/factors/second-factors.ts'
 import {
   createUser,
   deleteUser,
@@ -140,6 +141,20 @@ export function register(program: Command, deps: CliDeps): void {
       deps.out(
         { id: person.id, passwordSet: true },
         `Set the password of ${person.email}; their sessions and tokens have ended.`,
+      )
+    })
+
+  users
+    .command('reset-factors')
+    .description('take away every passkey, app and recovery code of somebody who lost theirs; the password stays')
+    .argument('<user>', 'email address or id')
+    .action(async (name: string) => {
+      const { prisma } = await deps.openDatabase()
+      const person = await findPerson(prisma, name)
+      const removed = await resetFactors(prisma, person.id, cliChange(deps))
+      deps.out(
+        { id: person.id, removed },
+        `Removed ${removed} second factors and recovery codes of ${person.email}; their sessions and tokens have ended.`,
       )
     })
 

@@ -22,6 +22,7 @@ export function ownClient(issuerUrl: string): ClientRecord {
     postLogoutRedirectUris: [],
     scopes: ['openid'],
     tokenEndpointAuthMethod: 'none',
+    secondFactor: 'optional', // what the person’s roles and own factors ask for still counts
     idTokenSignedResponseAlg: 'ES256',
     jwks: null,
     refreshLeewaySeconds: 0,

@@ -6,6 +6,10 @@ import { extname } from 'node:path'
 import type { Middleware } from 'koa'
 
 const folder = new URL('../../views/assets/', import.meta.url)
+/** Served as they come from their package, so that they are what was installed. */
+const packaged = {
+  'webauthn.js': new URL('../dist/bundle/index.umd.min.js', import.meta.resolve('@simplewebauthn/browser')),
+}
 
 const types: Record<string, string> = {
   '.css': 'text/css; charset=utf-8',
@@ -26,6 +30,7 @@ export function loadAssets(options: { themeCss?: string | undefined } = {}): Ass
   const urls = new Map<string, string>()
   const files = new Map<string, { body: Buffer; type: string; etag: string }>()
   for (const name of readdirSync(folder)) serve(name, readFileSync(new URL(name, folder)))
+  for (const [name, source] of Object.entries(packaged)) serve(name, readFileSync(source))
   if (options.themeCss !== undefined) serve('theme.css', Buffer.from(options.themeCss))
 
   function serve(name: string, body: Buffer): void {

@@ -1,11 +1,13 @@
 // What every screen between the request and the code is made of.
 import type { Context } from 'koa'
 import type { Database } from '#src/db/database.ts'
+import type { RelyingParty } from '#src/factors/passkey.ts'
 import type { Csrf } from '#src/http/csrf.ts'
 import type { KnownDevices } from '#src/http/known-device.ts'
 import type { Renderer } from '#src/http/render.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
 import type { Interactions, PendingInteraction } from '#src/oauth/interactions.ts'
+import type { Position, SignIn } from './sign-in.ts'
 
 export type InteractionDeps = {
   database: Database
@@ -14,17 +16,24 @@ export type InteractionDeps = {
   csrf: Csrf
   devices: KnownDevices
   secretKeys: SecretKeys
+  /** Where passkeys are valid. */
+  relyingParty: RelyingParty
   now: () => Date
 }
 
-/** A screen: shows its form, and takes its answer. */
-export type Step = {
-  show(ctx: Context, pending: PendingInteraction): Promise<void>
-  submit(ctx: Context, pending: PendingInteraction): Promise<void>
+/** What a screen is given: the parts, and the order of the sign-in. */
+export type StepDeps = InteractionDeps & { signIn: SignIn }
+
+/** A screen: shows its form, and takes its answer. It is only asked while its question waits. */
+export type Step<At extends Position = Position> = {
+  show(ctx: Context, pending: PendingInteraction, at: At): Promise<void>
+  submit(ctx: Context, pending: PendingInteraction, at: At): Promise<void>
 }
 
+export type StepName = 'login' | 'consent' | 'second-factor' | 'enrolment' | 'enrolment/totp' | 'recovery-codes'
+
 /** @returns the address of the step itself: a form posts to where it was shown. */
-export function stepUrl(pending: PendingInteraction, step: PendingInteraction['prompt'] = pending.prompt): string {
+export function stepUrl(pending: PendingInteraction, step: StepName = pending.prompt): string {
   return `/interaction/${encodeURIComponent(pending.uid)}/${step}`
 }
 

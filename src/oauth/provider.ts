@@ -4,12 +4,13 @@
 import type { Middleware } from 'koa'
 import mount from 'koa-mount'
 import { LRUCache } from 'lru-cache'
-import Provider, { type Client, errors } from 'oidc-provider'
+import Provider, { type Client, errors, type KoaContextWithOIDC } from 'oidc-provider'
 import { ownClient } from '#src/clients/own-client.ts'
 import { verifyClientSecret } from '#src/clients/secrets.ts'
 import type { Config } from '#src/config.ts'
 import { readConfigurationVersion } from '#src/db/configuration-version.ts'
 import type { Database } from '#src/db/database.ts'
+import { asLevel, reportedAcr } from '#src/factors/assurance.ts'
 import { findControlCharacter } from '#src/http/request-checks.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
 import type { Log } from '#src/log.ts'
@@ -20,6 +21,7 @@ import { createConfiguration } from './configuration.ts'
 import { recordEvents } from './events.ts'
 import { grantSource } from './ledger.ts'
 import type { EnginePages } from './pages.ts'
+import { requestedAcr } from './requested-acr.ts'
 import { installTokenValues } from './rotation.ts'
 import { readSnapshot, type Snapshot } from './snapshot.ts'
 
@@ -112,6 +114,12 @@ function buildEngine(snapshot: Snapshot, deps: ProviderDeps): Engine {
     const record = snapshot.knownClient(this.clientId)
     return record !== undefined && verifyClientSecret(record, presented, now())
   }
+  // A session is worth what it is worth; a client that asked for less, or for one of several, reads the value that it asked for.
+  Object.defineProperty(provider.OIDCContext.prototype, 'acr', {
+    get(this: KoaContextWithOIDC['oidc']) {
+      return reportedAcr(asLevel(this.session?.acr), requestedAcr(this.params ?? {})?.values ?? [])
+    },
+  })
   rememberClients(provider, snapshot)
   installTokenValues(provider, secretKeys, now)
   recordEvents(provider, log)

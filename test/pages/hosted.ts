@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import Koa, { type Context } from 'koa'
 import { createSetupRouter } from '#src/admin/setup.ts'
 import { ensureOwnerRole } from '#src/bootstrap/own-api.ts'
+import { relyingParty } from '#src/factors/passkey.ts'
 import { loadAssets } from '#src/http/assets.ts'
 import { createCsrf } from '#src/http/csrf.ts'
 import { errorPages } from '#src/http/error-page.ts'
@@ -31,7 +32,7 @@ export type Hosted = {
   /** Where the browser is sent after an answer. */
   next: string
   /** What the screens handed over, in order. */
-  handedOver: { what: 'login' | 'consent' | 'deny'; with?: unknown }[]
+  handedOver: { what: 'login' | 'consent' | 'deny' | 'unmet'; with?: unknown }[]
   lines: string[]
   /** The clock of the server. */
   now: Date
@@ -86,6 +87,18 @@ export async function startHosted(
       hosted.handedOver.push({ what: 'consent', with: allowed })
       return hosted.next
     },
+    saveProgress(pending, progress) {
+      if (hosted.pending?.uid === pending.uid)
+        hosted.pending = {
+          ...hosted.pending,
+          progress: progress ?? undefined,
+          progressVersion: pending.progressVersion + 1,
+        }
+    },
+    async refuseUnmet() {
+      hosted.handedOver.push({ what: 'unmet' })
+      return hosted.next
+    },
     async deny() {
       hosted.handedOver.push({ what: 'deny' })
       return hosted.next
@@ -100,6 +113,7 @@ export async function startHosted(
     devices: createKnownDevices({ config, secretKeys, now }),
     secretKeys,
     now,
+    relyingParty: relyingParty(config.issuerUrl),
   })
   const change = { now: new Date(), actor: { kind: 'system' } } as const
   await ensureOwnerRole(test.database, change)
@@ -146,7 +160,12 @@ export function pendingInteraction(change: Partial<PendingInteraction> = {}): Pe
       tosUri: 'https://shop.example/terms',
     },
     redirectOrigin: 'https://shop.example',
+    secondFactor: 'optional',
     userId: undefined,
+    session: undefined,
+    asked: undefined,
+    progress: undefined,
+    progressVersion: 0,
     loginHint: undefined,
     uiLocales: [],
     openidScopes: [],
