@@ -3,18 +3,21 @@
 import type { RequestListener } from 'node:http'
 import Koa from 'koa'
 import mount from 'koa-mount'
+import { createAccountRouter } from './account/router.ts'
 import { createAdminApiRouter } from './admin/api/router.ts'
 import { createSetupRouter } from './admin/setup.ts'
 import type { Config } from './config.ts'
 import type { Database } from './db/database.ts'
 import { pendingMigrations, readMigrations } from './db/migrate.ts'
 import { createDevMailRouter } from './dev/mail.ts'
+import { relyingParty } from './factors/passkey.ts'
 import { loadAssets } from './http/assets.ts'
 import { cookieNames } from './http/cookies.ts'
 import { createCsrf } from './http/csrf.ts'
 import { errorPages, refuse } from './http/error-page.ts'
 import { createHealthRouter } from './http/health.ts'
 import { hostRule } from './http/host.ts'
+import { createKnownDevices } from './http/known-device.ts'
 import { leaveByPage } from './http/leave.ts'
 import { createRenderer } from './http/render.ts'
 import { requestChecks } from './http/request-checks.ts'
@@ -34,6 +37,7 @@ import { createEngineFieldsRouter, createEnginePages, restyleFormPosts } from '.
 import { openPreflight } from './oauth/preflight.ts'
 import { createProviderSource, type ProviderSource } from './oauth/provider.ts'
 import { createReadyAnswers } from './oauth/ready-answers.ts'
+import { createVisitors } from './oauth/visitors.ts'
 import { findAccessToken } from './tokens/find.ts'
 import { currentUnit } from './tokens/unit-of-work.ts'
 
@@ -51,7 +55,7 @@ export async function createApp(deps: {
 }): Promise<App> {
   const { config, log, database, secretKeys, isDraining = () => false, counters, now = () => new Date() } = deps
   const migrations = readMigrations()
-  const assets = loadAssets()
+  const assets = loadAssets(config)
   const renderer = createRenderer({ config, assets })
   const pages = createEnginePages({ renderer, database })
   const providers = await createProviderSource({ config, database, secretKeys, pages, log, now })
@@ -75,7 +79,18 @@ export async function createApp(deps: {
     findAccessToken: (value) => findAccessToken(database, value, now()),
     audit: (entry) => currentUnit().audit(entry),
   })
-  const screens = { database, renderer, csrf, config, secretKeys, now }
+  const visitors = createVisitors({ providers, secretKeys, issuerUrl: config.issuerUrl, homes: ['/account'], now })
+  const account = createAccountRouter({ config, database, renderer, visitors, csrf, now })
+  const screens = {
+    database,
+    renderer,
+    csrf,
+    config,
+    devices: createKnownDevices({ config, secretKeys, now }),
+    secretKeys,
+    relyingParty: relyingParty(config.issuerUrl),
+    now,
+  }
   const interaction = createInteractionRouter({ ...screens, interactions: createInteractions(providers) })
   const invitation = createInvitationRouter(screens)
 
@@ -103,7 +118,7 @@ export async function createApp(deps: {
     errorPages(renderer),
     forPeople(
       leaveByPage(renderer, (ctx) => ctx.path.startsWith('/oauth/authorize/') || ctx.path === '/oauth/logout/confirm'),
-      ...[interaction, invitation, setup, adminApi, fields, devMail].flatMap((router) => [
+      ...[interaction, invitation, account, setup, adminApi, fields, devMail].flatMap((router) => [
         router.routes(),
         router.allowedMethods(),
       ]),

@@ -212,10 +212,56 @@ const variables = {
     default: '10',
     about: 'Database connections per process.',
   },
+  PASSWORD_HASH_MEMORY_KIB: {
+    schema: z
+      .string()
+      .regex(/^\d{1,7}$/, 'must be a whole number of KiB')
+      .transform(Number)
+      .refine((n) => n >= 19_456 && n <= 262_144, 'must be from 19456 to 262144'),
+    default: '47104',
+    about:
+      'Memory of one password hash (argon2id). 47104 (46 MiB) or more, or from 19456 (19 MiB) with a PASSWORD_HASH_TIME_COST of 2 or more. Raised: each password is hashed anew at its owner’s next login.',
+  },
+  PASSWORD_HASH_TIME_COST: {
+    schema: z
+      .string()
+      .regex(/^\d{1,2}$/, 'must be a whole number')
+      .transform(Number)
+      .refine((n) => n >= 1 && n <= 16, 'must be from 1 to 16'),
+    default: '1',
+    about: 'Passes over that memory.',
+  },
+  BREACHED_PASSWORDS_FILE: {
+    schema: z.string().min(1),
+    default: undefined,
+    about:
+      'Passwords that may not be chosen: a file of SHA-1 hashes, sorted, one a line, as the downloader of Have I Been Pwned writes it. It is searched where it lies, however large.',
+  },
   SESSION_TTL_SECONDS: {
     schema: seconds(300, 31_536_000),
     default: '86400',
     about: 'Absolute lifetime of a browser session.',
+  },
+  SESSION_IDLE_TTL_SECONDS: {
+    schema: seconds(300, 31_536_000),
+    default: '3600',
+    about: 'A browser session that was not used for so long is over, whatever is left of SESSION_TTL_SECONDS.',
+  },
+  ACCOUNT_DELETION_GRACE_DAYS: {
+    schema: z
+      .string()
+      .regex(/^\d{1,3}$/, 'must be a whole number of days')
+      .transform(Number)
+      .refine((n) => n <= 365, 'must be from 0 to 365'),
+    default: '30',
+    about:
+      'Days between a person deleting their account, which switches it off at once, and its removal. Until then an administrator can take them back.',
+  },
+  THEME_CSS: {
+    schema: z.string().max(16_384, 'must have at most 16384 characters'),
+    default: undefined,
+    about:
+      'CSS of your own for the hosted pages, loaded after ours: usually THEME_CSS_FILE, a file that redefines custom properties such as --accent. Served from our origin; what it names elsewhere is not loaded.',
   },
   SHUTDOWN_TIMEOUT_SECONDS: {
     schema: seconds(1, 300),
@@ -267,7 +313,13 @@ export type Config = Readonly<{
   metricsPort: number
   metricsHost: string
   logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent'
+  passwordHashMemoryKib: number
+  passwordHashTimeCost: number
+  breachedPasswordsFile: string | undefined
   sessionTtlSeconds: number
+  sessionIdleTtlSeconds: number
+  accountDeletionGraceDays: number
+  themeCss: string | undefined
   shutdownTimeoutSeconds: number
 }>
 
@@ -288,6 +340,9 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
 
   const production = env.NODE_ENV === 'production'
   const issuer = values.ISSUER_URL as string | undefined
+  // OWASP Password Storage Cheat Sheet: less memory only with more passes.
+  if (values.PASSWORD_HASH_TIME_COST === 1 && Number(values.PASSWORD_HASH_MEMORY_KIB) < 47_104)
+    problems.push('PASSWORD_HASH_MEMORY_KIB must be at least 47104 with a PASSWORD_HASH_TIME_COST of 1')
   if (values.METRICS_PORT !== 0 && values.METRICS_PORT === values.PORT)
     problems.push('METRICS_PORT must differ from PORT')
   if (values.PORT === 0 && Number(values.WORKERS) > 1) problems.push('PORT must be named when several WORKERS share it')
@@ -330,7 +385,13 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     // Not the production default of HOST: what is counted is the operator's, not everybody's.
     metricsHost: (values.HOST as string | undefined) ?? 'localhost',
     logLevel: values.LOG_LEVEL as Config['logLevel'],
+    passwordHashMemoryKib: values.PASSWORD_HASH_MEMORY_KIB as number,
+    passwordHashTimeCost: values.PASSWORD_HASH_TIME_COST as number,
+    breachedPasswordsFile: values.BREACHED_PASSWORDS_FILE as string | undefined,
     sessionTtlSeconds: values.SESSION_TTL_SECONDS as number,
+    sessionIdleTtlSeconds: values.SESSION_IDLE_TTL_SECONDS as number,
+    accountDeletionGraceDays: values.ACCOUNT_DELETION_GRACE_DAYS as number,
+    themeCss: values.THEME_CSS as string | undefined,
     shutdownTimeoutSeconds: values.SHUTDOWN_TIMEOUT_SECONDS as number,
   })
 }

@@ -6,6 +6,7 @@ import { closeDatabase, type Database, openDatabase } from './db/database.ts'
 import { migrate } from './db/migrate.ts'
 import { untilReachable } from './db/reachable.ts'
 import { passwordHashing } from './factors/password.ts'
+import { settlePasswords } from './factors/password-settings.ts'
 import { createSchedule } from './jobs/schedule.ts'
 import { createSecretKeys, loadOrCreateSecretKey } from './keys/secret-key.ts'
 import { listSigningKeys } from './keys/signing-key-list.ts'
@@ -16,6 +17,7 @@ import { serveMetrics } from './metrics-server.ts'
 import { createClosing, watchProcess } from './process-life.ts'
 import { sweepLagSeconds, tableSizes } from './tokens/growth.ts'
 import { sweep } from './tokens/sweep.ts'
+import { purgeDeleted } from './users/deletion.ts'
 
 /** Beside workers the first process only does scheduled work and looks after figures. */
 const poolSizeBesideWorkers = 3
@@ -29,6 +31,7 @@ export async function run(given: Config): Promise<void> {
   const closing = createClosing(log)
   const now = () => new Date()
   try {
+    settlePasswords(given)
     const keys = given.secretKeys ?? [loadOrCreateSecretKey(given.dataDir)]
     const databaseUrl = given.databaseUrl ?? (await startEmbedded())
     const config: Config = Object.freeze({ ...given, secretKeys: keys, databaseUrl })
@@ -120,6 +123,16 @@ export async function run(given: Config): Promise<void> {
               signal: context.signal,
               onBatch: ({ table, rows, seconds }) => metrics.swept(table, rows, seconds),
             }),
+        },
+        {
+          name: 'purge',
+          everySeconds: 600,
+          run: (context) =>
+            purgeDeleted(
+              context.database.prisma,
+              { now: context.now(), actor: { kind: 'system', id: 'purge' } },
+              context.signal,
+            ),
         },
         { name: 'mail', everySeconds: 1, isDue: sender.isDue, run: ({ signal }) => sender.run(signal) },
       ],

@@ -74,6 +74,7 @@ const arrows: Record<string, Record<string, string>> = {
     refusal: floor.refusal,
   },
   factors: {
+    config: 'what a hash may cost',
     db: 'rows',
     audit: 'changes are recorded',
     keys: 'codes are hashed, secrets sealed, under SECRET_KEY',
@@ -182,6 +183,7 @@ const arrows: Record<string, Record<string, string>> = {
   worker: {
     ...floor,
     db: 'opens',
+    factors: 'what a password may be',
     keys: 'SECRET_KEY',
     metrics: 'what is counted',
     'process-life': 'signals',
@@ -195,6 +197,7 @@ const arrows: Record<string, Record<string, string>> = {
     bootstrap: 'before it listens',
     jobs: 'scheduled work',
     tokens: 'the sweep, and how the tables grow',
+    users: 'who asked to be deleted',
     factors: 'the hashing process',
     metrics: 'what is counted',
     'metrics-server': 'the port of it',

@@ -1,5 +1,5 @@
-// Showing that the address of an account is its owner's, while they sign in (EMAIL_VERIFICATION=required). The password was right
-// already; the row of address-proof.ts remembers that for ten minutes, under the generation of the person: what ends their sessions
+// Showing that the address of an account is its owner's, while they sign in (EMAIL_VERIFICATION=required). Their first
+// factor was right already; the row of address-proof.ts remembers that for ten minutes, under the generation of the person: what ends their sessions
 // ends this too.
 import { recordAudit } from '#src/audit/audit.ts'
 import type { Change } from '#src/audit/change.ts'
@@ -8,23 +8,23 @@ import type { SecretKeys } from '#src/keys/secret-key.ts'
 import { MailLimitReached, queueMail } from '#src/mail/outbox.ts'
 import { findUser, type UserRecord } from '#src/users/users.ts'
 import { type Locale, toLocale } from '#src/words.ts'
-import { answerProof, beginProof, takeProof } from './address-proof.ts'
+import { type AddressProof, answerProof, beginProof, takeProof } from './address-proof.ts'
 
 const purpose = 'email_verification'
 
-/** @throws MailLimitReached; then nothing has changed. */
+/** @param ask.proven the first factor, kept for when the sign-in goes on. @throws MailLimitReached; then nothing has changed. */
 export function beginVerification(
   { prisma }: Pick<Database, 'prisma'>,
-  ask: { uid: string; user: UserRecord; locale: Locale },
+  ask: { uid: string; user: UserRecord; locale: Locale; proven: Record<string, string> },
   { now, origin }: Change,
   secretKeys: SecretKeys,
 ): Promise<void> {
-  const { uid, user, locale } = ask
+  const { uid, user, locale, proven } = ask
   return prisma.$transaction(async (tx) => {
     const code = await beginProof(
       tx,
       { purpose, uid },
-      { email: user.email, userId: user.id, data: { generation: String(user.generation) } },
+      { email: user.email, userId: user.id, data: { ...proven, generation: String(user.generation) } },
       { secretKeys, now },
     )
     const queued = await queueMail(
@@ -49,7 +49,7 @@ export function finishVerification(
   { uid, code }: { uid: string; code: string },
   { now, origin }: Change,
   secretKeys: SecretKeys,
-): Promise<{ userId: string } | 'wrong' | 'over'> {
+): Promise<{ userId: string; data: AddressProof['data'] } | 'wrong' | 'over'> {
   const [key, deps] = [{ purpose, uid } as const, { secretKeys, now }]
   return prisma.$transaction(async (tx) => {
     const verdict = await answerProof(tx, key, code, deps)
@@ -65,6 +65,6 @@ export function finishVerification(
     if (count === 0) return 'over'
     const person = { kind: 'user', id: user.id } as const
     await recordAudit(tx, { event: 'email.verified', outcome: 'success', actor: person, target: person }, origin)
-    return { userId: user.id }
+    return { userId: user.id, data: proof.data }
   })
 }

@@ -47,6 +47,11 @@ export function allowInlineStyles(ctx: Context): void {
   ctx.state.isMail = true
 }
 
+/** For a page whose script talks to this server. */
+export function allowFetch(ctx: Context): void {
+  ctx.state.fetches = true
+}
+
 const permissions = [
   'accelerometer',
   'autoplay',
@@ -91,6 +96,7 @@ function policy(ctx: Context): string {
     "default-src 'none'",
     "script-src 'self'",
     "style-src 'self'",
+    ...(ctx.state.fetches === true ? ["connect-src 'self'"] : []),
     "img-src 'self'", // a client's logo would tell its host who signs in and when, before they agreed to anything
     ['form-action', "'self'", ...formTargets(ctx)].join(' '),
     "base-uri 'none'",

@@ -1,14 +1,17 @@
 // The page that asks for a code from a mail: the same for everything that is proven by one. A new code and another address are
 // buttons, so they work without a script, and change nothing when a link is merely opened.
 import type { Context } from 'koa'
-import { accountKey, type GuessFactor, type Reservation, reserveGuess } from '#src/factors/guessing.ts'
+import type { GuessFactor, Reservation } from '#src/factors/guessing.ts'
 import type { Form } from '#src/http/form.ts'
 import { HttpError } from '#src/http/http-error.ts'
 import type { MessageKey } from '#src/http/i18n.ts'
+import { type Said, sayLimited } from '#src/http/limited.ts'
 import { template } from '#src/http/render.ts'
 import { allowFormRedirect } from '#src/http/security-headers.ts'
+import type { MailLimitReached } from '#src/mail/outbox.ts'
 import type { PendingInteraction } from '#src/oauth/interactions.ts'
 import { emailKey } from '#src/users/users.ts'
+import { reserve } from './guess.ts'
 import { type InteractionDeps, type StepName, stepUrl } from './step.ts'
 
 export type CodePage = {
@@ -42,14 +45,12 @@ export function readCodeAnswer(form: Form): CodeAnswer {
   })
 }
 
-/** Counts the try before it is evaluated (docs/decisions/020). */
 export function reserveCode(
   ctx: Context,
-  { database, secretKeys, now }: InteractionDeps,
+  deps: InteractionDeps,
   { factor, email }: { factor: GuessFactor; email: string },
 ): Promise<Reservation> {
-  const account = accountKey(secretKeys, emailKey(email) ?? '')
-  return reserveGuess(database, { factor, account, address: ctx.ip, now: now() })
+  return reserve(ctx, deps, { factor, person: emailKey(email) ?? '' })
 }
 
 export function renderCode(
@@ -63,7 +64,7 @@ export function renderCode(
     email: string
     status: number
     wrong?: MessageKey
-    problem?: MessageKey
+    problem?: Said
     sent?: boolean
   },
 ): void {
@@ -80,15 +81,20 @@ export function renderCode(
       restart: t(page.restart),
       sent: page.sent ? t('code.sent') : undefined,
       errors: page.wrong ? { code: t(page.wrong) } : {},
-      problem: page.problem && t(page.problem),
+      problem: page.problem && t(page.problem.key, page.problem.args),
       devMail: config.mail === 'page' ? '/dev/mail' : undefined,
     },
     { status: page.status, uiLocales: pending.uiLocales, languageSwitch: true },
   )
 }
 
-/** RFC 6585 4: too many tries, or too many mails. The same words for both, and for everybody. */
-export function limited(ctx: Context, retryAfterSeconds: number): { status: number; problem: MessageKey } {
-  ctx.set('Retry-After', String(retryAfterSeconds))
-  return { status: 429, problem: 'code.error.limited' }
+/** Too many tries. */
+export function limited(ctx: Context, retryAfterSeconds: number): { status: number; problem: Said } {
+  return { status: 429, problem: sayLimited(ctx, retryAfterSeconds) }
+}
+
+/** Too many mails, for whomever they were: RFC 6585 4. */
+export function tooManyMails(ctx: Context, error: MailLimitReached): { status: number; problem: Said } {
+  ctx.set('Retry-After', String(error.retryAfterSeconds))
+  return { status: 429, problem: { key: 'code.error.limited' } }
 }

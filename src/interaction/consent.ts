@@ -10,7 +10,7 @@ import { siteOf, webAddress } from '#src/http/web-address.ts'
 import type { PendingInteraction } from '#src/oauth/interactions.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
 import { findUser, type UserRecord } from '#src/users/users.ts'
-import { type InteractionDeps, type Step, seeOther, stepUrl } from './step.ts'
+import { type Step, type StepDeps, seeOther, stepUrl } from './step.ts'
 
 export type ConsentPage = {
   action: string
@@ -39,7 +39,7 @@ type Asked = { resource: string | undefined; name: string; description: string; 
 
 const consentPage = template<ConsentPage>('interaction/consent')
 
-export function consentStep({ database, interactions, renderer, csrf }: InteractionDeps): Step {
+export function consentStep({ database, interactions, renderer, csrf }: StepDeps): Step {
   return {
     async show(ctx, pending) {
       await render(ctx, pending, { status: 200 })

@@ -5,6 +5,7 @@ import type { Context } from 'koa'
 import { readForm } from '#src/http/form.ts'
 import { HttpError } from '#src/http/http-error.ts'
 import type { MessageKey } from '#src/http/i18n.ts'
+import type { Said } from '#src/http/limited.ts'
 import { template } from '#src/http/render.ts'
 import { checkText } from '#src/refusal.ts'
 import { acceptInvitation, findInvitation, type Invitation } from '#src/registration/invitations.ts'
@@ -25,7 +26,7 @@ export type InvitationPage = {
 
 const fields = ['name', 'password'] as const
 type Field = (typeof fields)[number]
-type Wrong = Partial<Record<Field | 'problem', MessageKey>>
+type Wrong = Partial<Record<Field, MessageKey>> & { problem?: Said }
 
 const invitationPage = template<InvitationPage>('interaction/invitation')
 
@@ -57,7 +58,7 @@ export function createInvitationRouter(deps: Omit<InteractionDeps, 'interactions
       throw error
     })
     if (accepted === undefined) throw gone()
-    if (accepted === 'taken') return render(ctx, invitation, name, { problem: 'signUp.error.taken' }, 409)
+    if (accepted === 'taken') return render(ctx, invitation, name, { problem: { key: 'signUp.error.taken' } }, 409)
     renderNotice(ctx, renderer, {
       title: 'invitation.doneTitle',
       text: 'invitation.doneText',
@@ -86,7 +87,7 @@ export function createInvitationRouter(deps: Omit<InteractionDeps, 'interactions
         name,
         focus: fields.find((field) => wrong[field]) ?? 'name',
         errors,
-        problem: wrong.problem && t(wrong.problem),
+        problem: wrong.problem && t(wrong.problem.key, wrong.problem.args),
       },
       { status, languageSwitch: true },
     )

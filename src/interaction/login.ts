@@ -1,17 +1,17 @@
 // The login screen: an email address and a password, on one page or one after the other.
 import type { Context } from 'koa'
-import { verifyPassword } from '#src/factors/password.ts'
-import { type Form, readForm } from '#src/http/form.ts'
-import { HttpError } from '#src/http/http-error.ts'
+import { fitsPassword, verifyPassword } from '#src/factors/password.ts'
+import { readForm } from '#src/http/form.ts'
 import type { MessageKey } from '#src/http/i18n.ts'
+import { type Said, sayLimited } from '#src/http/limited.ts'
 import { template } from '#src/http/render.ts'
 import { allowFormRedirect } from '#src/http/security-headers.ts'
-import { MailLimitReached } from '#src/mail/outbox.ts'
 import type { PendingInteraction } from '#src/oauth/interactions.ts'
-import { currentUnit } from '#src/tokens/unit-of-work.ts'
-import { limited } from './code.ts'
-import { proveFirst } from './first-factor.ts'
-import { type InteractionDeps, type Step, seeOther, stepUrl } from './step.ts'
+import { emailKey } from '#src/users/users.ts'
+import { readDecision } from './decision.ts'
+import { recordFailure, reserve } from './guess.ts'
+import { type PasskeyPart, passkeyPart } from './passkey.ts'
+import { type Step, type StepDeps, seeOther, stepUrl } from './step.ts'
 
 export type LoginPage = {
   action: string
@@ -25,15 +25,16 @@ export type LoginPage = {
   problem: string | undefined
   recovery: string
   signUp: string | undefined
+  passkey: PasskeyPart
 }
 
 /** What went wrong, in message keys. */
-type Wrong = { identifier?: MessageKey; password?: MessageKey; problem?: MessageKey }
+type Wrong = { identifier?: MessageKey; password?: MessageKey; problem?: Said }
 
 const loginPage = template<LoginPage>('interaction/login')
 
-export function loginStep(deps: InteractionDeps): Step {
-  const { database, interactions, renderer, csrf, config } = deps
+export function loginStep(deps: StepDeps): Step {
+  const { database, interactions, renderer, csrf, config, signIn } = deps
   return {
     async show(ctx, pending) {
       render(ctx, pending, { identifier: pending.loginHint ?? '', status: 200 })
@@ -42,7 +43,7 @@ export function loginStep(deps: InteractionDeps): Step {
     async submit(ctx, pending) {
       const form = await readForm(ctx)
       csrf.verify(ctx, form, { binding: pending.uid })
-      if (isCancelled(form)) return seeOther(ctx, await interactions.deny(ctx, pending))
+      if (readDecision(form) === 'deny') return seeOther(ctx, await interactions.deny(ctx, pending))
 
       const identifier = form.get('identifier')?.trim() ?? ''
       const password = form.get('password')
@@ -53,29 +54,33 @@ export function loginStep(deps: InteractionDeps): Step {
       if (password === '')
         return render(ctx, pending, { identifier, status: 422, wrong: { password: 'login.error.passwordMissing' } })
 
+      // Before any work is done on it.
+      const person = emailKey(identifier)
+      if (person === undefined)
+        return render(ctx, pending, { identifier, status: 400, wrong: { identifier: 'login.error.identifierInvalid' } })
+      if (!fitsPassword(password))
+        return render(ctx, pending, { identifier, status: 400, wrong: { password: 'login.error.passwordInvalid' } })
+
+      const reservation = await reserve(ctx, deps, { factor: 'password', person })
+      if (!reservation.allowed) {
+        const problem = sayLimited(ctx, reservation.retryAfterSeconds)
+        return render(ctx, pending, { identifier, status: 429, wrong: { problem } })
+      }
       const verdict = await verifyPassword(database.prisma, { identifier, password })
       if (verdict.ok) {
-        try {
-          return seeOther(ctx, await proveFirst(deps, ctx, pending, { userId: verdict.userId }))
-        } catch (error) {
-          if (!(error instanceof MailLimitReached)) throw error
-          const { status, problem } = limited(ctx, error.retryAfterSeconds)
-          return render(ctx, pending, { identifier, status, wrong: { problem } })
-        }
+        await reservation.succeed()
+        const { userId } = verdict
+        return seeOther(ctx, await signIn.proveFirst(ctx, pending, { userId, factor: 'password' }))
       }
 
-      // Never what was typed: people type their password into the first field.
-      currentUnit().audit({
-        event: 'login.failed',
-        outcome: 'failure',
-        clientId: pending.client.id,
-        detail: { reason: verdict.reason },
-      })
       if (verdict.reason === 'busy') {
+        await reservation.release()
+        recordFailure(pending, 'password', { reason: 'busy' })
         ctx.state.unavailable = 'hash_queue'
         ctx.set('Retry-After', '5')
-        return render(ctx, pending, { identifier, status: 503, wrong: { problem: 'login.error.busy' } })
+        return render(ctx, pending, { identifier, status: 503, wrong: { problem: { key: 'login.error.busy' } } })
       }
+      recordFailure(pending, 'password', { reason: verdict.reason, reservation })
       // RFC 9110 15.5.2: a 401 names a scheme; browsers pass over one they do not know and show the page.
       ctx.set('WWW-Authenticate', 'Form realm="Sallyport"')
       render(ctx, pending, { identifier, status: 401, wrong: { password: 'login.error.wrongCredentials' } })
@@ -106,21 +111,10 @@ export function loginStep(deps: InteractionDeps): Step {
           ...(wrong.identifier ? { identifier: t(wrong.identifier) } : {}),
           ...(wrong.password ? { password: t(wrong.password) } : {}),
         },
-        problem: wrong.problem && t(wrong.problem),
+        problem: wrong.problem && t(wrong.problem.key, wrong.problem.args),
+        passkey: passkeyPart(ctx, pending, 'get', false),
       },
       { status, uiLocales: pending.uiLocales, languageSwitch: true },
     )
   }
-}
-
-function isCancelled(form: Form): boolean {
-  const decision = form.get('decision')
-  if (decision !== undefined && decision !== 'deny')
-    throw new HttpError({
-      status: 400,
-      error: 'invalid_request',
-      description: 'The field decision may only be "deny" here.',
-      screen: 'interrupted',
-    })
-  return decision === 'deny'
 }

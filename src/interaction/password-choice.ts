@@ -4,10 +4,11 @@ import { HashingBusy } from '#src/factors/hashing.ts'
 import { hashPassword } from '#src/factors/password.ts'
 import { checkPassword } from '#src/factors/password-rules.ts'
 import type { MessageKey } from '#src/http/i18n.ts'
+import type { Said } from '#src/http/limited.ts'
 
 type Choice =
   | { ok: true; passwordHash: string }
-  | { ok: false; status: number; wrong: { password: MessageKey } | { problem: MessageKey } }
+  | { ok: false; status: number; wrong: { password: MessageKey } | { problem: Said } }
 
 /** @param personal what others know of the person: it must be more than that. */
 export async function choosePassword(ctx: Context, password: string, personal: readonly string[]): Promise<Choice> {
@@ -22,6 +23,6 @@ export async function choosePassword(ctx: Context, password: string, personal: r
     if (!(error instanceof HashingBusy)) throw error
     ctx.state.unavailable = 'hash_queue'
     ctx.set('Retry-After', '5')
-    return { ok: false, status: 503, wrong: { problem: 'setup.error.busy' } }
+    return { ok: false, status: 503, wrong: { problem: { key: 'setup.error.busy' } } }
   }
 }

@@ -6,17 +6,17 @@ import { type AddressProof, answerProof, dropProof, findProof } from '#src/facto
 import { beginRecovery, finishRecovery } from '#src/factors/recovery.ts'
 import { type Form, readForm } from '#src/http/form.ts'
 import type { MessageKey } from '#src/http/i18n.ts'
+import type { Said } from '#src/http/limited.ts'
 import { template } from '#src/http/render.ts'
 import { allowFormRedirect } from '#src/http/security-headers.ts'
 import { MailLimitReached } from '#src/mail/outbox.ts'
 import type { PendingInteraction } from '#src/oauth/interactions.ts'
-import { currentUnit } from '#src/tokens/unit-of-work.ts'
 import { checkEmail, findUser } from '#src/users/users.ts'
-import { limited, readCodeAnswer, renderCode, reserveCode } from './code.ts'
-import { proveFirst } from './first-factor.ts'
+import { limited, readCodeAnswer, renderCode, reserveCode, tooManyMails } from './code.ts'
+import { recordFailure } from './guess.ts'
 import { renderMailOff } from './notice.ts'
 import { choosePassword } from './password-choice.ts'
-import { changeBy, type InteractionDeps, type Step, seeOther, stepUrl } from './step.ts'
+import { changeBy, type Step, type StepDeps, seeOther, stepUrl } from './step.ts'
 
 export type RecoveryPage = {
   action: string
@@ -35,13 +35,13 @@ export type NewPasswordPage = {
   problem: string | undefined
 }
 
-type Wrong = { email?: MessageKey; password?: MessageKey; problem?: MessageKey }
+type Wrong = { email?: MessageKey; password?: MessageKey; problem?: Said }
 
 const recoveryPage = template<RecoveryPage>('interaction/recovery')
 const newPasswordPage = template<NewPasswordPage>('interaction/new-password')
 
-export function recoveryStep(deps: InteractionDeps): Step {
-  const { database, renderer, csrf, config, secretKeys, now } = deps
+export function recoveryStep(deps: StepDeps): Step {
+  const { database, renderer, csrf, config, secretKeys, signIn, now } = deps
   const keyOf = ({ uid }: PendingInteraction) => ({ purpose: 'recovery', uid }) as const
   const proofDeps = () => ({ secretKeys, now: now() })
 
@@ -94,7 +94,7 @@ export function recoveryStep(deps: InteractionDeps): Step {
       await reservation.succeed()
       return seeOther(ctx, stepUrl(pending, 'recovery'))
     }
-    recordFailure(pending, verdict)
+    recordFailure(pending, 'reset_code', { reason: verdict, reservation })
     code(ctx, pending, { email, status: 422, wrong: `code.error.${verdict}` })
   }
 
@@ -109,9 +109,10 @@ export function recoveryStep(deps: InteractionDeps): Step {
       changeBy(ctx, deps),
       secretKeys,
     )
-    if (userId !== undefined) return seeOther(ctx, await proveFirst(deps, ctx, pending, { userId }))
-    recordFailure(pending, 'over')
-    render(ctx, pending, { email: proof.email, wrong: { problem: 'recovery.error.over' } }, 422)
+    if (userId !== undefined)
+      return seeOther(ctx, await signIn.proveFirst(ctx, pending, { userId, factor: 'password' }))
+    recordFailure(pending, 'reset_code', { reason: 'over' })
+    render(ctx, pending, { email: proof.email, wrong: { problem: { key: 'recovery.error.over' } } }, 422)
   }
 
   async function mail(ctx: Context, pending: PendingInteraction, email: string) {
@@ -120,7 +121,7 @@ export function recoveryStep(deps: InteractionDeps): Step {
       await beginRecovery(database, { uid: pending.uid, email, locale }, changeBy(ctx, deps), secretKeys)
       return undefined
     } catch (error) {
-      if (error instanceof MailLimitReached) return limited(ctx, error.retryAfterSeconds)
+      if (error instanceof MailLimitReached) return tooManyMails(ctx, error)
       throw error
     }
   }
@@ -134,7 +135,7 @@ export function recoveryStep(deps: InteractionDeps): Step {
   function code(
     ctx: Context,
     pending: PendingInteraction,
-    page: { email: string; status: number; wrong?: MessageKey; problem?: MessageKey; sent?: boolean },
+    page: { email: string; status: number; wrong?: MessageKey; problem?: Said; sent?: boolean },
   ): void {
     const words = { title: 'recovery.codeTitle', restart: 'code.otherAddress' } as const
     renderCode(ctx, deps, pending, { step: 'recovery', ...words, ...page })
@@ -157,7 +158,7 @@ export function recoveryStep(deps: InteractionDeps): Step {
         csrf: csrf.token(ctx, pending.uid),
         email,
         errors: wrong.email ? { email: t(wrong.email) } : {},
-        problem: wrong.problem && t(wrong.problem),
+        problem: wrong.problem && t(wrong.problem.key, wrong.problem.args),
       },
       { status, uiLocales: pending.uiLocales, languageSwitch: true },
     )
@@ -180,18 +181,9 @@ export function recoveryStep(deps: InteractionDeps): Step {
         csrf: csrf.token(ctx, pending.uid),
         email,
         errors: wrong.password ? { password: t(wrong.password) } : {},
-        problem: wrong.problem && t(wrong.problem),
+        problem: wrong.problem && t(wrong.problem.key, wrong.problem.args),
       },
       { status, uiLocales: pending.uiLocales, languageSwitch: true },
     )
   }
-}
-
-function recordFailure(pending: PendingInteraction, reason: 'wrong' | 'over'): void {
-  currentUnit().audit({
-    event: 'recovery.failed',
-    outcome: 'failure',
-    clientId: pending.client.id,
-    detail: { reason },
-  })
 }

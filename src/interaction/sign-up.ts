@@ -5,19 +5,19 @@ import { dropProof, findProof } from '#src/factors/address-proof.ts'
 import { type Form, readForm } from '#src/http/form.ts'
 import { HttpError } from '#src/http/http-error.ts'
 import type { MessageKey } from '#src/http/i18n.ts'
+import type { Said } from '#src/http/limited.ts'
 import { template } from '#src/http/render.ts'
 import { allowFormRedirect } from '#src/http/security-headers.ts'
 import { MailLimitReached } from '#src/mail/outbox.ts'
 import type { PendingInteraction } from '#src/oauth/interactions.ts'
 import { checkText } from '#src/refusal.ts'
 import { beginSignUp, finishSignUp } from '#src/registration/sign-up.ts'
-import { currentUnit } from '#src/tokens/unit-of-work.ts'
 import { checkEmail } from '#src/users/users.ts'
-import { limited, readCodeAnswer, renderCode, reserveCode } from './code.ts'
-import { proveFirst } from './first-factor.ts'
+import { limited, readCodeAnswer, renderCode, reserveCode, tooManyMails } from './code.ts'
+import { recordFailure } from './guess.ts'
 import { renderMailOff, renderNotice } from './notice.ts'
 import { choosePassword } from './password-choice.ts'
-import { changeBy, type InteractionDeps, type Step, seeOther, stepUrl } from './step.ts'
+import { changeBy, type Step, type StepDeps, seeOther, stepUrl } from './step.ts'
 
 export type SignUpPage = {
   action: string
@@ -33,12 +33,12 @@ export type SignUpPage = {
 
 const fields = ['name', 'email', 'password'] as const
 type Field = (typeof fields)[number]
-type Wrong = Partial<Record<Field | 'problem', MessageKey>>
+type Wrong = Partial<Record<Field, MessageKey>> & { problem?: Said }
 
 const signUpPage = template<SignUpPage>('interaction/sign-up')
 
-export function signUpStep(deps: InteractionDeps): Step {
-  const { database, renderer, csrf, config, secretKeys, now } = deps
+export function signUpStep(deps: StepDeps): Step {
+  const { database, renderer, csrf, config, secretKeys, signIn, now } = deps
   const keyOf = ({ uid }: PendingInteraction) => ({ purpose: 'sign_up', uid }) as const
   const proofDeps = () => ({ secretKeys, now: now() })
 
@@ -77,19 +77,14 @@ export function signUpStep(deps: InteractionDeps): Step {
       const result = await finishSignUp(database, { uid: pending.uid, code: typed }, changeBy(ctx, deps), secretKeys)
       if (typeof result === 'object') {
         await reservation.succeed()
-        return seeOther(ctx, await proveFirst(deps, ctx, pending, result))
+        return seeOther(ctx, await signIn.proveFirst(ctx, pending, { userId: result.userId, factor: 'password' }))
       }
       if (result === 'taken') {
         await reservation.release()
         await dropProof(database.prisma, keyOf(pending))
-        return render(ctx, pending, { email, name: data.name ?? '' }, { problem: 'signUp.error.taken' }, 409)
+        return render(ctx, pending, { email, name: data.name ?? '' }, { problem: { key: 'signUp.error.taken' } }, 409)
       }
-      currentUnit().audit({
-        event: 'sign_up.failed',
-        outcome: 'failure',
-        clientId: pending.client.id,
-        detail: { reason: result },
-      })
+      recordFailure(pending, 'sign_up_code', { reason: result, reservation })
       code(ctx, pending, { email, status: 422, wrong: `code.error.${result}` })
     },
   }
@@ -124,7 +119,7 @@ export function signUpStep(deps: InteractionDeps): Step {
       await beginSignUp(database, { uid: pending.uid, ...who, locale }, changeBy(ctx, deps), secretKeys)
       return undefined
     } catch (error) {
-      if (error instanceof MailLimitReached) return limited(ctx, error.retryAfterSeconds)
+      if (error instanceof MailLimitReached) return tooManyMails(ctx, error)
       throw error
     }
   }
@@ -146,7 +141,7 @@ export function signUpStep(deps: InteractionDeps): Step {
   function code(
     ctx: Context,
     pending: PendingInteraction,
-    page: { email: string; status: number; wrong?: MessageKey; problem?: MessageKey; sent?: boolean },
+    page: { email: string; status: number; wrong?: MessageKey; problem?: Said; sent?: boolean },
   ): void {
     renderCode(ctx, deps, pending, { step: 'signup', title: 'signUp.codeTitle', restart: 'code.otherAddress', ...page })
   }
@@ -174,7 +169,7 @@ export function signUpStep(deps: InteractionDeps): Step {
         name,
         focus: fields.find((field) => wrong[field]) ?? 'name',
         errors,
-        problem: wrong.problem && t(wrong.problem),
+        problem: wrong.problem && t(wrong.problem.key, wrong.problem.args),
       },
       { status, uiLocales: pending.uiLocales, languageSwitch: true },
     )

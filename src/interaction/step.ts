@@ -3,11 +3,14 @@ import type { Context } from 'koa'
 import type { Change } from '#src/audit/change.ts'
 import type { Config } from '#src/config.ts'
 import type { Database } from '#src/db/database.ts'
+import type { RelyingParty } from '#src/factors/passkey.ts'
 import type { Csrf } from '#src/http/csrf.ts'
+import type { KnownDevices } from '#src/http/known-device.ts'
 import type { Renderer } from '#src/http/render.ts'
 import { requestOf } from '#src/http/request-context.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
 import type { Interactions, PendingInteraction } from '#src/oauth/interactions.ts'
+import type { Position, SignIn } from './sign-in.ts'
 
 export type InteractionDeps = {
   database: Database
@@ -15,22 +18,39 @@ export type InteractionDeps = {
   renderer: Renderer
   csrf: Csrf
   config: Pick<Config, 'mail' | 'signUp' | 'emailVerification'>
+  devices: KnownDevices
   secretKeys: SecretKeys
+  /** Where passkeys are valid. */
+  relyingParty: RelyingParty
   now: () => Date
 }
 
-/** A screen: shows its form, and takes its answer. */
-export type Step = {
-  show(ctx: Context, pending: PendingInteraction): Promise<void>
-  submit(ctx: Context, pending: PendingInteraction): Promise<void>
+/** What a screen is given: the parts, and the order of the sign-in. */
+export type StepDeps = InteractionDeps & { signIn: SignIn }
+
+/** A screen: shows its form, and takes its answer. It is only asked while its question waits. */
+export type Step<At extends Position = Position> = {
+  show(ctx: Context, pending: PendingInteraction, at: At): Promise<void>
+  submit(ctx: Context, pending: PendingInteraction, at: At): Promise<void>
 }
 
-export type StepName = 'login' | 'consent' | 'signup' | 'recovery' | 'verify'
+export type StepName =
+  | 'login'
+  | 'consent'
+  | 'second-factor'
+  | 'enrolment'
+  | 'enrolment/totp'
+  | 'recovery-codes'
+  | 'signup'
+  | 'recovery'
+  | 'verify'
+
+const inPlaceOfLogin: readonly StepName[] = ['login', 'signup', 'recovery', 'verify']
 
 /** @returns the address of the step itself: a form posts to where it was shown. Whatever is asked in the place of consent is asked of
  *  somebody who wants to be somebody else. */
 export function stepUrl(pending: PendingInteraction, step: StepName = pending.prompt): string {
-  const isOther = step !== 'consent' && pending.prompt !== 'login'
+  const isOther = inPlaceOfLogin.includes(step) && pending.prompt !== 'login'
   return `/interaction/${encodeURIComponent(pending.uid)}/${step}${isOther ? otherAccount : ''}`
 }
 

@@ -5,16 +5,17 @@ import { dropProof, findProof } from '#src/factors/address-proof.ts'
 import { beginVerification, finishVerification } from '#src/factors/verification.ts'
 import { readForm } from '#src/http/form.ts'
 import type { MessageKey } from '#src/http/i18n.ts'
+import type { Said } from '#src/http/limited.ts'
 import { MailLimitReached } from '#src/mail/outbox.ts'
 import type { PendingInteraction } from '#src/oauth/interactions.ts'
-import { currentUnit } from '#src/tokens/unit-of-work.ts'
 import { findUser } from '#src/users/users.ts'
-import { limited, readCodeAnswer, renderCode, reserveCode } from './code.ts'
-import { proveFirst } from './first-factor.ts'
-import { changeBy, type InteractionDeps, type Step, seeOther, stepUrl } from './step.ts'
+import { limited, readCodeAnswer, renderCode, reserveCode, tooManyMails } from './code.ts'
+import { goOn } from './first-factor.ts'
+import { recordFailure } from './guess.ts'
+import { changeBy, type Step, type StepDeps, seeOther, stepUrl } from './step.ts'
 
-export function verifyStep(deps: InteractionDeps): Step {
-  const { database, renderer, csrf, secretKeys, now } = deps
+export function verifyStep(deps: StepDeps): Step {
+  const { database, renderer, csrf, secretKeys, signIn, now } = deps
   const keyOf = ({ uid }: PendingInteraction) => ({ purpose: 'email_verification', uid }) as const
   const find = (pending: PendingInteraction) => findProof(database.prisma, keyOf(pending), { secretKeys, now: now() })
 
@@ -37,7 +38,7 @@ export function verifyStep(deps: InteractionDeps): Step {
         return seeOther(ctx, stepUrl(pending, 'login'))
       }
       if (answer === 'resend') {
-        const refusal = await resend(ctx, pending, userId, proof.data.generation)
+        const refusal = await resend(ctx, pending, userId, proof.data)
         return render(ctx, pending, { email, ...(refusal ?? { status: 200, sent: true }) })
       }
       const typed = form.get('code') ?? ''
@@ -48,29 +49,24 @@ export function verifyStep(deps: InteractionDeps): Step {
       const result = await finishVerification(database, ask, changeBy(ctx, deps), secretKeys)
       if (typeof result === 'object') {
         await reservation.succeed()
-        return seeOther(ctx, await proveFirst(deps, ctx, pending, result))
+        return seeOther(ctx, await goOn(signIn, ctx, pending, result))
       }
-      currentUnit().audit({
-        event: 'email.verification_failed',
-        outcome: 'failure',
-        actor: { kind: 'user', id: userId },
-        clientId: pending.client.id,
-        detail: { reason: result },
-      })
+      recordFailure(pending, 'email_code', { reason: result, reservation })
       render(ctx, pending, { email, status: 422, wrong: `code.error.${result}` })
     },
   }
 
-  async function resend(ctx: Context, pending: PendingInteraction, userId: string, generation: string | undefined) {
+  async function resend(ctx: Context, pending: PendingInteraction, userId: string, data: Record<string, string>) {
+    const { generation, ...proven } = data
     const user = await findUser(database.prisma, userId)
     // Their sessions were ended since the password was right: a new code would be no code for this sign-in.
     if (!user || user.disabledAt || String(user.generation) !== generation) return undefined
     const { locale } = renderer.translator(ctx, pending.uiLocales)
     try {
-      await beginVerification(database, { uid: pending.uid, user, locale }, changeBy(ctx, deps), secretKeys)
+      await beginVerification(database, { uid: pending.uid, user, locale, proven }, changeBy(ctx, deps), secretKeys)
       return undefined
     } catch (error) {
-      if (error instanceof MailLimitReached) return limited(ctx, error.retryAfterSeconds)
+      if (error instanceof MailLimitReached) return tooManyMails(ctx, error)
       throw error
     }
   }
@@ -78,7 +74,7 @@ export function verifyStep(deps: InteractionDeps): Step {
   function render(
     ctx: Context,
     pending: PendingInteraction,
-    page: { email: string; status: number; wrong?: MessageKey; problem?: MessageKey; sent?: boolean },
+    page: { email: string; status: number; wrong?: MessageKey; problem?: Said; sent?: boolean },
   ): void {
     renderCode(ctx, deps, pending, { step: 'verify', title: 'verify.title', restart: 'verify.otherAccount', ...page })
   }

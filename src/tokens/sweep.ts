@@ -44,6 +44,7 @@ const sweepable = {
     kept: keptSeconds,
     unless: `o.generation <> 0 AND ${isThere('oauth_grant g WHERE g.session_uid = o.uid')}`,
   },
+  passkey_challenge: { over: 'expires_at', kept: 0 },
   setup_code: { over: 'expires_at', kept: keptSeconds },
   // What still waits to be sent is for the sender to give up (src/mail/sender.ts), with a record.
   mail: { over: 'expires_at', kept: 0, unless: 'o.next_attempt_at IS NOT NULL' },

@@ -12,6 +12,7 @@ import { ownScopes } from '#src/apis/scope-names.ts'
 import type { AuditEntry } from '#src/audit/audit.ts'
 import { createClient, setClientDisabled } from '#src/clients/clients.ts'
 import { addClientSecret, newClientSecret } from '#src/clients/secrets.ts'
+import { accountKey, reserveGuess } from '#src/factors/guessing.ts'
 import { requestContext } from '#src/http/request-context.ts'
 import { createSecretKeys } from '#src/keys/secret-key.ts'
 import { createLog } from '#src/log.ts'
@@ -63,10 +64,10 @@ beforeAll(async () => {
     database: created.database,
     ownApi,
     now: () => change.now,
+    secretKeys: createSecretKeys([Buffer.alloc(32, 1)]),
     findAccessToken: async (value) => tokens.get(value),
     audit: (entry) => audited.push(entry),
     config: { signUp: 'invitation' },
-    secretKeys: createSecretKeys([Buffer.alloc(32, 7)]),
   }
   const app = new Koa()
   app.use(requestContext({ log: createLog({ logLevel: 'info' }, { write: (line: string) => void lines.push(line) }) }))
@@ -313,6 +314,43 @@ describe('POST /invitations', () => {
     for (let n = 0; n < 6; n++) statuses.push((await post({ email: 'flooded@example.com' })).status)
     expect(statuses).toEqual([201, 201, 201, 201, 429, 429])
     expect((await post({ email: 'a@example.com' }, bearer({ scopes: ['users:read'] }))).status).toBe(403)
+  })
+})
+
+describe('what failed guesses closed', () => {
+  test('is seen with users:read and lifted with users:write, with a row of who did it', async () => {
+    const user = await createUser(prisma, { email: 'guessed@example.com' }, change)
+    const account = accountKey(deps.secretKeys, 'guessed@example.com')
+    const wrong = () =>
+      reserveGuess(created.database, { factor: 'password', account, address: '192.0.2.1', now: change.now })
+    for (let n = 0; n < 5; n++) await wrong()
+    expect(await wrong()).toEqual({ allowed: false, retryAfterSeconds: 900 })
+    const path = `/api/v1/users/${user.id}`
+    const reader = bearer({ scopes: ['users:read'] })
+    const { status, body } = await get(`${path}/guess-limits`, reader)
+    expect([status, body.data]).toEqual([
+      200,
+      [
+        { factor: 'all', knownDevice: false, failures: 5, lastAt: change.now.toISOString(), closedUntil: null },
+        {
+          factor: 'password',
+          knownDevice: false,
+          failures: 5,
+          lastAt: change.now.toISOString(),
+          closedUntil: new Date(change.now.getTime() + 900_000).toISOString(),
+        },
+      ],
+    ])
+    expect((await get(`${path}/unlock`, reader, 'post')).status).toBe(403)
+    expect(await wrong()).toMatchObject({ allowed: false })
+    const writer = bearer({ scopes: ['users:write'] })
+    expect(await get(`${path}/unlock`, writer, 'post')).toMatchObject({ status: 200, body: { id: user.id, lifted: 2 } })
+    expect(await wrong()).toMatchObject({ allowed: true })
+    expect(await prisma.auditEvent.findMany({ where: { event: 'user.unlocked' } })).toMatchObject([
+      { actorKind: 'client', targetKind: 'user', targetId: user.id, detail: { limits: 2 } },
+    ])
+    expect((await get('/api/v1/users/nobody/unlock', writer, 'post')).status).toBe(404)
+    expect((await get('/api/v1/users/nobody/guess-limits', reader)).status).toBe(404)
   })
 })
 

@@ -7,10 +7,12 @@ import { createSetupRouter } from '#src/admin/setup.ts'
 import { ensureOwnerRole } from '#src/bootstrap/own-api.ts'
 import type { Config } from '#src/config.ts'
 import { createDevMailRouter } from '#src/dev/mail.ts'
+import { relyingParty } from '#src/factors/passkey.ts'
 import { loadAssets } from '#src/http/assets.ts'
 import { createCsrf } from '#src/http/csrf.ts'
 import { errorPages } from '#src/http/error-page.ts'
 import { hostRule } from '#src/http/host.ts'
+import { createKnownDevices } from '#src/http/known-device.ts'
 import { leaveByPage } from '#src/http/leave.ts'
 import { createRenderer, type Renderer } from '#src/http/render.ts'
 import { requestChecks } from '#src/http/request-checks.ts'
@@ -35,12 +37,14 @@ export type Hosted = {
   /** Where the browser is sent after an answer. */
   next: string
   /** What the screens handed over, in order. */
-  handedOver: { what: 'login' | 'consent' | 'deny'; with?: unknown }[]
+  handedOver: { what: 'login' | 'consent' | 'deny' | 'unmet'; with?: unknown }[]
   lines: string[]
   /** Of the newest mail that has one. */
   newestCode(): Promise<string>
   /** @returns the token of its link. */
   invite(): Promise<string>
+  /** The clock of the server. */
+  now: Date
   stop(): Promise<void>
 }
 
@@ -88,6 +92,7 @@ export async function startHosted(
       const mails = await listMails(test.database.prisma, { secretKeys, issuerUrl: config.issuerUrl })
       return /invitation\/([\w-]+)/.exec(mails[0]?.text ?? '')?.[1] ?? 'no link'
     },
+    now: new Date(),
     async stop() {
       server.closeAllConnections()
       await new Promise((resolve) => server.close(resolve))
@@ -107,18 +112,33 @@ export async function startHosted(
       hosted.handedOver.push({ what: 'consent', with: allowed })
       return hosted.next
     },
+    saveProgress(pending, progress) {
+      if (hosted.pending?.uid === pending.uid)
+        hosted.pending = {
+          ...hosted.pending,
+          progress: progress ?? undefined,
+          progressVersion: pending.progressVersion + 1,
+        }
+    },
+    async refuseUnmet() {
+      hosted.handedOver.push({ what: 'unmet' })
+      return hosted.next
+    },
     async deny() {
       hosted.handedOver.push({ what: 'deny' })
       return hosted.next
     },
   }
+  const now = () => hosted.now
   const screens = {
     database: test.database,
     renderer,
     csrf,
     config: { mail: 'page', signUp: 'open', emailVerification: 'optional', ...options.config },
     secretKeys,
-    now: () => new Date(),
+    devices: createKnownDevices({ config, secretKeys, now }),
+    relyingParty: relyingParty(config.issuerUrl),
+    now,
   } satisfies Omit<InteractionDeps, 'interactions'>
   const interaction = createInteractionRouter({ ...screens, interactions })
   const invitation = createInvitationRouter(screens)
@@ -129,7 +149,7 @@ export async function startHosted(
     secretKeys,
   })
   await ensureOwnerRole(test.database, change)
-  const setup = createSetupRouter({ database: test.database, renderer, csrf, now: () => new Date() })
+  const setup = createSetupRouter({ database: test.database, renderer, csrf, now })
 
   app.use(requestContext({ log }))
   app.use(securityHeaders(config))
@@ -174,8 +194,13 @@ export function pendingInteraction(change: Partial<PendingInteraction> = {}): Pe
       tosUri: 'https://shop.example/terms',
     },
     redirectOrigin: 'https://shop.example',
+    secondFactor: 'optional',
     userId: undefined,
     sessionUid: undefined,
+    session: undefined,
+    asked: undefined,
+    progress: undefined,
+    progressVersion: 0,
     loginHint: undefined,
     uiLocales: [],
     openidScopes: [],

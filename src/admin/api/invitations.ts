@@ -2,9 +2,9 @@
 import type { Context } from 'koa'
 import { z } from 'zod'
 import { HttpError } from '#src/http/http-error.ts'
+import { readJson } from '#src/http/json-body.ts'
 import { MailLimitReached } from '#src/mail/outbox.ts'
 import { invite } from '#src/registration/invitations.ts'
-import { readJson } from './json-body.ts'
 import { readQuery } from './page.ts'
 import { type AdminApiDeps, type AdminRoute, changeBy } from './route.ts'
 

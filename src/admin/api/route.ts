@@ -7,7 +7,7 @@ import { requestOf } from '#src/http/request-context.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
 
 export type AdminRoute = {
-  method: 'get' | 'post'
+  method: 'get' | 'post' | 'delete'
   path: string
   scope: string
   handle(ctx: Context): Promise<void>
