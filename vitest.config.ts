@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config'
 
 const inFolders = (...names: string[]) => names.map((name) => `test/${name}/**/*.test.ts`)
-const journeys = inFolders('flows', 'conformance', 'hostile', 'examples', 'pages')
+const journeys = inFolders('account', 'flows', 'conformance', 'hostile', 'examples', 'pages')
 const contract = inFolders('contract')
 const processes = inFolders('process', 'deploy', 'cli', 'chaos')
 

@@ -3,11 +3,14 @@
 import type { RequestListener } from 'node:http'
 import Koa from 'koa'
 import mount from 'koa-mount'
+import { createAccountRouter } from './account/router.ts'
 import { createAdminApiRouter } from './admin/api/router.ts'
 import { createSetupRouter } from './admin/setup.ts'
 import type { Config } from './config.ts'
 import type { Database } from './db/database.ts'
 import { pendingMigrations, readMigrations } from './db/migrate.ts'
+import { createDevMailRouter } from './dev/mail.ts'
+import { relyingParty } from './factors/passkey.ts'
 import { loadAssets } from './http/assets.ts'
 import { cookieNames } from './http/cookies.ts'
 import { createCsrf } from './http/csrf.ts'
@@ -20,6 +23,7 @@ import { createRenderer } from './http/render.ts'
 import { requestChecks } from './http/request-checks.ts'
 import { requestContext } from './http/request-context.ts'
 import { securityHeaders } from './http/security-headers.ts'
+import { createInvitationRouter } from './interaction/invitation.ts'
 import { createInteractionRouter } from './interaction/router.ts'
 import type { SecretKeys } from './keys/secret-key.ts'
 import type { ServerLog } from './log.ts'
@@ -33,6 +37,7 @@ import { createEngineFieldsRouter, createEnginePages, restyleFormPosts } from '.
 import { openPreflight } from './oauth/preflight.ts'
 import { createProviderSource, type ProviderSource } from './oauth/provider.ts'
 import { createReadyAnswers } from './oauth/ready-answers.ts'
+import { createVisitors } from './oauth/visitors.ts'
 import { findAccessToken } from './tokens/find.ts'
 import { currentUnit } from './tokens/unit-of-work.ts'
 
@@ -50,7 +55,7 @@ export async function createApp(deps: {
 }): Promise<App> {
   const { config, log, database, secretKeys, isDraining = () => false, counters, now = () => new Date() } = deps
   const migrations = readMigrations()
-  const assets = loadAssets()
+  const assets = loadAssets(config)
   const renderer = createRenderer({ config, assets })
   const pages = createEnginePages({ renderer, database })
   const providers = await createProviderSource({ config, database, secretKeys, pages, log, now })
@@ -64,23 +69,30 @@ export async function createApp(deps: {
   const fields = createEngineFieldsRouter(renderer)
   const csrf = createCsrf({ config, secretKeys })
   const setup = createSetupRouter({ database, renderer, csrf, now })
+  const devMail = createDevMailRouter({ config, database, renderer, secretKeys })
   const adminApi = createAdminApiRouter({
     database,
     ownApi: `${config.issuerUrl}/api`,
     now,
+    config,
     secretKeys,
     findAccessToken: (value) => findAccessToken(database, value, now()),
     audit: (entry) => currentUnit().audit(entry),
   })
-  const interaction = createInteractionRouter({
+  const visitors = createVisitors({ providers, secretKeys, issuerUrl: config.issuerUrl, homes: ['/account'], now })
+  const account = createAccountRouter({ config, database, renderer, visitors, csrf, now })
+  const screens = {
     database,
-    interactions: createInteractions(providers),
     renderer,
     csrf,
+    config,
     devices: createKnownDevices({ config, secretKeys, now }),
     secretKeys,
+    relyingParty: relyingParty(config.issuerUrl),
     now,
-  })
+  }
+  const interaction = createInteractionRouter({ ...screens, interactions: createInteractions(providers) })
+  const invitation = createInvitationRouter(screens)
 
   const app = new Koa()
   app.keys = [...secretKeys.cookieKeys]
@@ -106,7 +118,10 @@ export async function createApp(deps: {
     errorPages(renderer),
     forPeople(
       leaveByPage(renderer, (ctx) => ctx.path.startsWith('/oauth/authorize/') || ctx.path === '/oauth/logout/confirm'),
-      ...[interaction, setup, adminApi, fields].flatMap((router) => [router.routes(), router.allowedMethods()]),
+      ...[interaction, invitation, account, setup, adminApi, fields, devMail].flatMap((router) => [
+        router.routes(),
+        router.allowedMethods(),
+      ]),
       restyleFormPosts(renderer),
     ),
     clientChallenge(config.issuerUrl),

@@ -73,6 +73,35 @@ const proxies = z.string().transform((value, context) => {
   return entries
 })
 
+const smtpServer = z.string().transform((value, context): SmtpServer => {
+  const url = URL.parse(value)
+  if (!url?.hostname || !['smtp:', 'smtps:'].includes(url.protocol))
+    return fail(context, 'must look like smtp://user:password@host:587 or smtps://user:password@host:465')
+  if (!['', '/'].includes(url.pathname) || url.search || url.hash)
+    return fail(context, 'must end after host and port: there are no options')
+  if ((url.username === '') !== (url.password === ''))
+    return fail(context, 'must have both a user name and a password, or neither')
+  const secure = url.protocol === 'smtps:'
+  const host = url.hostname.replace(/^\[|\]$/g, '')
+  const server = { host, port: Number(url.port) || (secure ? 465 : 587), secure }
+  try {
+    const [user, pass] = [decodeURIComponent(url.username), decodeURIComponent(url.password)]
+    return user ? { ...server, auth: { user, pass } } : server
+  } catch {
+    return fail(context, 'has a user name or password that is not valid percent-encoded UTF-8')
+  }
+})
+
+const mailbox = z.string().transform((value, context): Mailbox => {
+  const match = /^(?:(?:"([^"<>]*)"|([^"<>]*?))\s*<([^<>\s]+)>|([^<>\s]+))$/.exec(value.trim())
+  const address = match?.[3] ?? match?.[4] ?? ''
+  if (/[\p{Cc}\u2028\u2029]/u.test(value) || !/^[^\s@<>()[\],;:\\"]{1,64}@[^\s@<>()[\],;:\\"/]{1,255}$/u.test(address))
+    return fail(context, 'must be an email address, such as no-reply@example.com or Example <no-reply@example.com>')
+  return { name: (match?.[1] ?? match?.[2])?.trim() || defaultSender, address }
+})
+
+const defaultSender = 'Sallyport'
+
 function fail(context: { addIssue: (message: string) => void }, message: string): never {
   context.addIssue(message)
   return z.NEVER
@@ -133,11 +162,26 @@ const variables = {
     about: 'See ADMIN_EMAIL. Read at the first start only.',
   },
   SMTP_URL: {
-    schema: z
-      .string()
-      .refine((v) => /^smtps?:\/\//.test(v) && URL.canParse(v), 'must look like smtp://user:password@host:587'),
+    schema: smtpServer,
     default: undefined,
-    about: 'The mail server. Checked for its form; nothing sends mail yet.',
+    about:
+      'The mail server: `smtps://` speaks TLS from the start, `smtp://` changes to it where the server offers it, and sends a user name and password over TLS only. Unset: nothing is mailed; outside production, on a loopback issuer, mails are shown at /dev/mail.',
+  },
+  MAIL_FROM: {
+    schema: mailbox,
+    default: undefined,
+    about: 'Sender of mails: an address, or `Name <address>`. Default: no-reply at the host of ISSUER_URL.',
+  },
+  SIGN_UP: {
+    schema: z.enum(['off', 'open', 'invitation']),
+    default: 'off',
+    about:
+      'Who may create an account: nobody (accounts are made by the operator), everybody who proves an email address, or those who were invited (`users invite`, POST /api/v1/invitations).',
+  },
+  EMAIL_VERIFICATION: {
+    schema: z.enum(['optional', 'required']),
+    default: 'optional',
+    about: 'Whether a person whose email address is not verified has to verify it, by a code, before they can sign in.',
   },
   TRUST_PROXY: {
     schema: proxies,
@@ -209,6 +253,27 @@ const variables = {
     about:
       'For how long a key signs before the announced one takes its place; the old one stays published until nothing valid names it. 0: never by itself, only `sallyport keys rotate`.',
   },
+  SESSION_IDLE_TTL_SECONDS: {
+    schema: seconds(300, 31_536_000),
+    default: '3600',
+    about: 'A browser session that was not used for so long is over, whatever is left of SESSION_TTL_SECONDS.',
+  },
+  ACCOUNT_DELETION_GRACE_DAYS: {
+    schema: z
+      .string()
+      .regex(/^\d{1,3}$/, 'must be a whole number of days')
+      .transform(Number)
+      .refine((n) => n <= 365, 'must be from 0 to 365'),
+    default: '30',
+    about:
+      'Days between a person deleting their account, which switches it off at once, and its removal. Until then an administrator can take them back.',
+  },
+  THEME_CSS: {
+    schema: z.string().max(16_384, 'must have at most 16384 characters'),
+    default: undefined,
+    about:
+      'CSS of your own for the hosted pages, loaded after ours: usually THEME_CSS_FILE, a file that redefines custom properties such as --accent. Served from our origin; what it names elsewhere is not loaded.',
+  },
   SHUTDOWN_TIMEOUT_SECONDS: {
     schema: seconds(1, 300),
     default: '8',
@@ -224,6 +289,15 @@ function seconds(min: number, max: number) {
     .refine((n) => n >= min && n <= max, `must be from ${min} to ${max} seconds`)
 }
 
+/** `auth` travels over TLS only. */
+export type SmtpServer = Readonly<{
+  host: string
+  port: number
+  secure: boolean
+  auth?: Readonly<{ user: string; pass: string }>
+}>
+export type Mailbox = Readonly<{ name: string; address: string }>
+
 export type Config = Readonly<{
   production: boolean
   issuerUrl: string
@@ -238,7 +312,12 @@ export type Config = Readonly<{
   configFile: string | undefined
   adminEmail: string | undefined
   adminPassword: string | undefined
-  smtpUrl: string | undefined
+  smtp: SmtpServer | undefined
+  mailFrom: Mailbox
+  /** smtp: sent. page: kept and shown at /dev/mail. none: there is nowhere to send mail to. */
+  mail: 'smtp' | 'page' | 'none'
+  signUp: 'off' | 'open' | 'invitation'
+  emailVerification: 'optional' | 'required'
   trustProxy: readonly string[]
   workers: number
   /** 0: off. */
@@ -251,6 +330,9 @@ export type Config = Readonly<{
   sessionTtlSeconds: number
   /** 0: never by itself. */
   signingKeyRotationDays: number
+  sessionIdleTtlSeconds: number
+  accountDeletionGraceDays: number
+  themeCss: string | undefined
   shutdownTimeoutSeconds: number
 }>
 
@@ -302,7 +384,14 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     configFile: values.SALLYPORT_CONFIG as string | undefined,
     adminEmail: values.ADMIN_EMAIL as string | undefined,
     adminPassword: values.ADMIN_PASSWORD as string | undefined,
-    smtpUrl: values.SMTP_URL as string | undefined,
+    smtp: values.SMTP_URL as SmtpServer | undefined,
+    mailFrom: (values.MAIL_FROM as Mailbox | undefined) ?? {
+      name: defaultSender,
+      address: `no-reply@${issuer ? new URL(issuer).hostname : ''}`,
+    },
+    mail: values.SMTP_URL ? 'smtp' : !production && issuer && loopback(new URL(issuer).hostname) ? 'page' : 'none',
+    signUp: values.SIGN_UP as Config['signUp'],
+    emailVerification: values.EMAIL_VERIFICATION as Config['emailVerification'],
     trustProxy: values.TRUST_PROXY as string[],
     workers: values.WORKERS as number,
     metricsPort: values.METRICS_PORT as number,
@@ -314,6 +403,9 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     breachedPasswordsFile: values.BREACHED_PASSWORDS_FILE as string | undefined,
     sessionTtlSeconds: values.SESSION_TTL_SECONDS as number,
     signingKeyRotationDays: values.SIGNING_KEY_ROTATION_DAYS as number,
+    sessionIdleTtlSeconds: values.SESSION_IDLE_TTL_SECONDS as number,
+    accountDeletionGraceDays: values.ACCOUNT_DELETION_GRACE_DAYS as number,
+    themeCss: values.THEME_CSS as string | undefined,
     shutdownTimeoutSeconds: values.SHUTDOWN_TIMEOUT_SECONDS as number,
   })
 }

@@ -12,12 +12,14 @@ import { careForSigningKeys } from './keys/key-rotation.ts'
 import { createSecretKeys, loadOrCreateSecretKey, type SecretKeys } from './keys/secret-key.ts'
 import { listSigningKeys } from './keys/signing-key-list.ts'
 import { createLog } from './log.ts'
+import { createMailSender, type MailSender } from './mail/sender.ts'
 import { createMetrics, type DatabaseFacts, type Metrics, printSum } from './metrics.ts'
 import { serveMetrics } from './metrics-server.ts'
 import { createClosing, watchProcess } from './process-life.ts'
 import { keptRevocationSeconds } from './tokens/feed.ts'
 import { sweepLagSeconds, tableSizes } from './tokens/growth.ts'
 import { sweep } from './tokens/sweep.ts'
+import { purgeDeleted } from './users/deletion.ts'
 
 /** Beside workers the first process only does scheduled work and looks after figures. */
 const poolSizeBesideWorkers = 3
@@ -55,10 +57,12 @@ export async function run(given: Config): Promise<void> {
       const server = await serveMetrics({ host, port, print, onError })
       closing.add('metrics', server.close)
     }
-    const schedule = scheduleOf(database, metrics, config, secretKeys)
+    const sender = createMailSender({ database, secretKeys, config, log, now })
+    const schedule = scheduleOf({ database, metrics, config, secretKeys, sender })
     schedule.start()
     closing.add('schedule', () => schedule.stop())
 
+    if (config.mail === 'none') log.warn({ event: 'mail.not_set_up' })
     life.started()
     log.info({
       event: 'server.started',
@@ -105,7 +109,14 @@ export async function run(given: Config): Promise<void> {
     return embedded.url
   }
 
-  function scheduleOf(database: Database, metrics: Metrics, config: Config, secretKeys: SecretKeys) {
+  function scheduleOf(parts: {
+    database: Database
+    metrics: Metrics
+    config: Config
+    secretKeys: SecretKeys
+    sender: MailSender
+  }) {
+    const { database, metrics, config, secretKeys, sender } = parts
     return createSchedule({
       database,
       log,
@@ -136,6 +147,17 @@ export async function run(given: Config): Promise<void> {
             for (const kid of done.removed) log.info({ event: 'key.removed', kid })
           },
         },
+        {
+          name: 'purge',
+          everySeconds: 600,
+          run: (context) =>
+            purgeDeleted(
+              context.database.prisma,
+              { now: context.now(), actor: { kind: 'system', id: 'purge' } },
+              context.signal,
+            ),
+        },
+        { name: 'mail', everySeconds: 1, isDue: sender.isDue, run: ({ signal }) => sender.run(signal) },
       ],
       onRun: ({ job, outcome, seconds }) => metrics.jobRun(job, outcome, seconds),
     })

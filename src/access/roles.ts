@@ -7,12 +7,19 @@ import type { AuditEventName } from '#src/audit/events.ts'
 import { raiseConfigurationVersion } from '#src/db/configuration-version.ts'
 import type { Db, Prisma } from '#src/db/database.ts'
 import { atomically } from '#src/db/transaction.ts'
-import { checkDistinct, checkText, type Flaw, quote, Refusal } from '#src/refusal.ts'
+import { checkDistinct, checkOneOf, checkText, type Flaw, quote, Refusal } from '#src/refusal.ts'
 
 type RoleRecord = Prisma.RoleGetPayload<{ include: { permissions: true } }>
 
-type RoleInput = { description?: string | undefined; permissions?: string[] | undefined }
-type RoleSettings = { description: string; permissions: string[] }
+type RoleInput = {
+  description?: string | undefined
+  permissions?: string[] | undefined
+  /** optional | required: who holds the role must prove a second factor at every sign-in. */
+  secondFactor?: string | undefined
+}
+type RoleSettings = { description: string; permissions: string[]; secondFactor: string }
+
+const secondFactorPolicies = ['optional', 'required'] as const
 
 /** The role of the first administrator: every scope of Sallyport's own API. Made and kept up to date by bootstrap. */
 export const ownerRole = 'owner'
@@ -79,10 +86,10 @@ export function createRole(db: Db, name: string, input: RoleInput, change: Chang
 
 /** The part of createRole that bootstrap shares. @throws RoleExists */
 export async function insertRole(tx: Prisma.TransactionClient, name: string, input: RoleInput, change: Change) {
-  const { description, permissions } = settleRole(input)
+  const { description, permissions, secondFactor } = settleRole(input)
   await raiseConfigurationVersion(tx, change.now)
   const { count } = await tx.role.createMany({
-    data: [{ name, description, createdAt: change.now }],
+    data: [{ name, description, secondFactor, createdAt: change.now }],
     skipDuplicates: true,
   })
   if (count === 0) throw new RoleExists(name)
@@ -94,9 +101,9 @@ export async function insertRole(tx: Prisma.TransactionClient, name: string, inp
 export function updateRole(db: Db, name: string, input: RoleInput, change: Change): Promise<void> {
   return atomically(db, async (tx) => {
     refuseFlaws([...checkRoleName('name', name), ...checkRole(input)])
-    const { description, permissions } = settleRole(input)
+    const { description, permissions, secondFactor } = settleRole(input)
     await raiseConfigurationVersion(tx, change.now)
-    const { count } = await tx.role.updateMany({ where: { name }, data: { description } })
+    const { count } = await tx.role.updateMany({ where: { name }, data: { description, secondFactor } })
     if (count === 0) throw new RoleNotFound(name)
     await tx.rolePermission.deleteMany({ where: { roleName: name } })
     await tx.rolePermission.createMany({ data: permissions.map((permission) => ({ roleName: name, permission })) })
@@ -152,8 +159,9 @@ export function checkRoleName(field: string, name: string): Flaw[] {
   return []
 }
 
-export function checkRole({ description, permissions = [] }: RoleInput): Flaw[] {
+export function checkRole({ description, permissions = [], secondFactor = 'optional' }: RoleInput): Flaw[] {
   const flaws = description ? checkText('description', description, 256) : []
+  flaws.push(...checkOneOf('secondFactor', secondFactor, secondFactorPolicies))
   for (const [index, permission] of permissions.entries())
     if (!isScopeToken(permission)) flaws.push(...checkScopeName(`permissions[${index}]`, permission))
   flaws.push(...checkDistinct('permissions', permissions))
@@ -162,12 +170,17 @@ export function checkRole({ description, permissions = [] }: RoleInput): Flaw[] 
 
 /** @returns the input with defaults, the permissions sorted. */
 export function settleRole(input: RoleInput): RoleSettings {
-  return { description: input.description ?? '', permissions: [...(input.permissions ?? [])].sort() }
+  return {
+    description: input.description ?? '',
+    permissions: [...(input.permissions ?? [])].sort(),
+    secondFactor: input.secondFactor ?? 'optional',
+  }
 }
 
 /** What is stored, in the shape of settleRole. */
 export function roleSettings(record: RoleRecord): RoleSettings {
-  return settleRole({ description: record.description, permissions: record.permissions.map((row) => row.permission) })
+  const { description, secondFactor } = record
+  return settleRole({ description, permissions: record.permissions.map((row) => row.permission), secondFactor })
 }
 
 function refuseFlaws(flaws: Flaw[]): void {

@@ -121,7 +121,8 @@ function unidentified(realm: string, error: 'invalid_token' | undefined): HttpEr
   })
 }
 
-function forbidden(realm: string, scope: string): HttpError {
+/** RFC 6750 3.1. */
+export function forbidden(realm: string, scope: string): HttpError {
   return new HttpError({
     status: 403,
     error: 'insufficient_scope',

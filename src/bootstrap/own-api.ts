@@ -45,7 +45,8 @@ export function ensureOwnerRole(database: Database, change: Change): Promise<voi
       await insertRole(
         tx,
         ownerRole,
-        { description: 'Administers this server', permissions: [...ownerPermissions] },
+        // ASVS 6.3.3: administrators need a second factor.
+        { description: 'Administers this server', permissions: [...ownerPermissions], secondFactor: 'required' },
         change,
       )
       return

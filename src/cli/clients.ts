@@ -19,6 +19,7 @@ type CreateOptions = {
   api?: Record<string, string[]>
   refreshTokenTtlSeconds?: number
   refreshTokenIdleTtlSeconds?: number
+  secondFactor?: string
   secretStdin: boolean
 }
 
@@ -69,6 +70,7 @@ export function register(program: Command, deps: CliDeps): void {
     .option('--api <identifier=scope,scope>', 'scopes of an API; may be given several times', collectApi)
     .option('--refresh-token-ttl-seconds <seconds>', 'how long a person stays signed in at most', wholeNumber)
     .option('--refresh-token-idle-ttl-seconds <seconds>', 'and how long without using it', wholeNumber)
+    .option('--second-factor <policy>', 'optional | required, from everybody who signs in')
     .option('--secret-stdin', 'take the secret from standard input', false)
     .action(async (id: string, options: CreateOptions) => {
       const secret = await secretFor(deps, options)
@@ -149,7 +151,7 @@ export function register(program: Command, deps: CliDeps): void {
 
 function inputOf(options: CreateOptions): ClientInput {
   const { name, profile, redirectUri, postLogoutRedirectUri, scope, api } = options
-  const { refreshTokenTtlSeconds, refreshTokenIdleTtlSeconds } = options
+  const { refreshTokenTtlSeconds, refreshTokenIdleTtlSeconds, secondFactor } = options
   return {
     type: options.type as ClientType, // the room refuses what is not one
     ...{
@@ -161,6 +163,7 @@ function inputOf(options: CreateOptions): ClientInput {
       apis: api,
       refreshTokenTtlSeconds,
       refreshTokenIdleTtlSeconds,
+      secondFactor,
     },
   }
 }

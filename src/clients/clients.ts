@@ -10,6 +10,7 @@ import type { Db, Prisma } from '#src/db/database.ts'
 import { atomically } from '#src/db/transaction.ts'
 import { type Flaw, quote } from '#src/refusal.ts'
 import { ClientExists, ClientNotFound, InvalidClient } from './errors.ts'
+import { checkNotOwnClient } from './own-client.ts'
 import { addClientSecret } from './secrets.ts'
 import {
   type ClientInput,
@@ -51,7 +52,11 @@ export function createClient(
 ): Promise<ClientRecord> {
   return atomically(db, async (tx) => {
     const { id } = input
-    await refuseFlaws(tx, [...checkClientId('clientId', id), ...checkClient(input)], input)
+    await refuseFlaws(
+      tx,
+      [...checkClientId('clientId', id), ...checkNotOwnClient('clientId', id), ...checkClient(input)],
+      input,
+    )
     await raiseConfigurationVersion(tx, change.now)
     // One statement decides between two creators: the loser inserts nothing.
     const { count } = await tx.client.createMany({

@@ -3,7 +3,14 @@ import { openidScopes } from '#src/apis/scope-names.ts'
 import type { Prisma } from '#src/db/database.ts'
 import { checkDistinct, checkOneOf, checkText, checkWhole, type Flaw, quote } from '#src/refusal.ts'
 import { checkRedirectUri } from './redirect-uris.ts'
-import { type ClientType, clientProfiles, clientTypes, idTokenAlgorithms, typeRules } from './types.ts'
+import {
+  type ClientType,
+  clientProfiles,
+  clientTypes,
+  idTokenAlgorithms,
+  secondFactorPolicies,
+  typeRules,
+} from './types.ts'
 
 export type ClientRecord = Prisma.ClientGetPayload<{ include: { secrets: true; apiScopes: true } }>
 
@@ -24,6 +31,8 @@ export type ClientInput = {
   refreshTokenTtlSeconds?: number | undefined
   /** Left out: only the lifetime above counts. */
   refreshTokenIdleTtlSeconds?: number | undefined
+  /** optional | required */
+  secondFactor?: string | undefined
   clientUri?: string | undefined
   logoUri?: string | undefined
   policyUri?: string | undefined
@@ -44,6 +53,7 @@ export type ClientSettings = {
   refreshLeewaySeconds: number
   refreshTokenTtlSeconds: number
   refreshTokenIdleTtlSeconds: number | null
+  secondFactor: string
   clientUri: string | null
   logoUri: string | null
   policyUri: string | null
@@ -175,6 +185,14 @@ export function checkClient(input: ClientInput): Flaw[] {
         ),
       )
   }
+  const { secondFactor = 'optional' } = input
+  flaws.push(...checkOneOf('secondFactor', secondFactor, secondFactorPolicies))
+  if (!rules.person && secondFactor === 'required')
+    flaws.push({
+      field: 'secondFactor',
+      problem: `cannot be asked of a client of type ${input.type}`,
+      fix: 'Leave it out: no person signs in to such a client.',
+    })
   for (const field of uriFields) {
     const value = input[field]
     // Shown to people on the consent screen: only what a browser may open.
@@ -208,6 +226,7 @@ export function settleClient(id: string, input: ClientInput): ClientSettings {
       profile === 'default' ? (input.refreshLeewaySeconds ?? 30) : (input.refreshLeewaySeconds ?? 0),
     refreshTokenTtlSeconds: input.refreshTokenTtlSeconds ?? 1_209_600,
     refreshTokenIdleTtlSeconds: input.refreshTokenIdleTtlSeconds ?? null,
+    secondFactor: input.secondFactor ?? 'optional',
     clientUri: input.clientUri ?? null,
     logoUri: input.logoUri ?? null,
     policyUri: input.policyUri ?? null,
@@ -225,11 +244,17 @@ export function clientSettings(record: ClientRecord): ClientSettings {
   }
   const { name, profile, grantTypes, redirectUris, postLogoutRedirectUris, scopes } = record
   const { clientUri, logoUri, policyUri, tosUri, idTokenSignedResponseAlg } = record
-  const { refreshLeewaySeconds, refreshTokenTtlSeconds, refreshTokenIdleTtlSeconds } = record
+  const { refreshLeewaySeconds, refreshTokenTtlSeconds, refreshTokenIdleTtlSeconds, secondFactor } = record
   const type = record.type as ClientType
   return {
     ...settleClient(record.id, { type, name, profile, grantTypes, redirectUris, postLogoutRedirectUris, scopes, apis }),
-    ...{ idTokenSignedResponseAlg, refreshLeewaySeconds, refreshTokenTtlSeconds, refreshTokenIdleTtlSeconds },
+    ...{
+      idTokenSignedResponseAlg,
+      refreshLeewaySeconds,
+      refreshTokenTtlSeconds,
+      refreshTokenIdleTtlSeconds,
+      secondFactor,
+    },
     ...{ clientUri, logoUri, policyUri, tosUri },
   }
 }

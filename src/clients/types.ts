@@ -5,6 +5,9 @@ export type ClientType = (typeof clientTypes)[number]
 
 export const clientProfiles = ['default', 'high', 'fapi2'] as const
 
+/** required: whoever signs in to the client proves a second factor. optional: who has one does. */
+export const secondFactorPolicies = ['optional', 'required'] as const
+
 export const idTokenAlgorithms = ['ES256', 'EdDSA', 'RS256'] as const
 
 /** By type: the grants it may use, how it authenticates, whether a person's browser comes back to it.

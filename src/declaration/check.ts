@@ -4,6 +4,7 @@ import { checkRole, checkRoleName } from '#src/access/roles.ts'
 import { checkApi, checkApiIdentifier } from '#src/apis/apis.ts'
 import { checkRoute, checkRouteKey, routeName } from '#src/apis/routes.ts'
 import { checkNotDemoClient } from '#src/clients/demo-clients.ts'
+import { checkNotOwnClient } from '#src/clients/own-client.ts'
 import { checkClientSecret } from '#src/clients/secrets.ts'
 import { type ClientInput, checkClient, checkClientId } from '#src/clients/settings.ts'
 import { type ClientType, clientTypes, hasSecret } from '#src/clients/types.ts'
@@ -68,6 +69,7 @@ function checkDeclaredClient(client: DeclaredClient): Flaw[] {
   const flaws = [
     ...checkClientId('clientId', client.clientId),
     ...checkNotDemoClient('clientId', client.clientId),
+    ...checkNotOwnClient('clientId', client.clientId),
     ...checkOneOf('type', client.type, clientTypes),
   ]
   if (!(clientTypes as readonly string[]).includes(client.type)) return flaws

@@ -20,6 +20,7 @@ const role = z.strictObject({
   name: text,
   description: text.optional(),
   permissions: list.optional(),
+  secondFactor: text.optional(),
 })
 
 /** `sha256:` and 43 characters of base64url; with an end, when it has one. */
@@ -42,6 +43,7 @@ const client = z.strictObject({
   refreshLeewaySeconds: z.number().optional(),
   refreshTokenTtlSeconds: z.number().optional(),
   refreshTokenIdleTtlSeconds: z.number().optional(),
+  secondFactor: text.optional(),
   clientUri: text.optional(),
   logoUri: text.optional(),
   policyUri: text.optional(),

@@ -60,6 +60,12 @@ async function findWithPassword(
   }
 }
 
+/** @returns when the person's password was set; undefined when they have none. */
+export async function findPasswordDate(db: Db, userId: string): Promise<Date | undefined> {
+  const found = await db.credential.findFirst({ where: { userId, kind: 'password' }, select: { createdAt: true } })
+  return found?.createdAt
+}
+
 /** @returns an argon2id PHC string. Slow on purpose: call it outside transactions.
  *  @throws HashingBusy when too many wait already; RangeError above maxPasswordLength, which the door has refused before. */
 export async function hashPassword(plain: string): Promise<string> {

@@ -6,6 +6,10 @@ import { extname } from 'node:path'
 import type { Middleware } from 'koa'
 
 const folder = new URL('../../views/assets/', import.meta.url)
+/** Served as they come from their package, so that they are what was installed. */
+const packaged = {
+  'webauthn.js': new URL('../dist/bundle/index.umd.min.js', import.meta.resolve('@simplewebauthn/browser')),
+}
 
 const types: Record<string, string> = {
   '.css': 'text/css; charset=utf-8',
@@ -14,19 +18,25 @@ const types: Record<string, string> = {
 }
 
 export type Assets = Readonly<{
+  /** The operator's own sheet, when there is one. */
+  theme: string | undefined
   /** @throws Error for a name that is not in views/assets: a template that asks for it is wrong. */
   url(name: string): string
   middleware: Middleware
 }>
 
-export function loadAssets(): Assets {
+/** @param options.themeCss the text of a sheet that is loaded after ours. */
+export function loadAssets(options: { themeCss?: string | undefined } = {}): Assets {
   const urls = new Map<string, string>()
   const files = new Map<string, { body: Buffer; type: string; etag: string }>()
-  for (const name of readdirSync(folder)) {
+  for (const name of readdirSync(folder)) serve(name, readFileSync(new URL(name, folder)))
+  for (const [name, source] of Object.entries(packaged)) serve(name, readFileSync(source))
+  if (options.themeCss !== undefined) serve('theme.css', Buffer.from(options.themeCss))
+
+  function serve(name: string, body: Buffer): void {
     const extension = extname(name)
     const type = types[extension]
     if (!type) throw new Error(`views/assets/${name}: no content type is known for ${extension}`)
-    const body = readFileSync(new URL(name, folder))
     const hash = createHash('sha256').update(body).digest('base64url').slice(0, 12)
     const url = `/assets/${name.slice(0, -extension.length)}.${hash}${extension}`
     urls.set(name, url)
@@ -42,6 +52,7 @@ export function loadAssets(): Assets {
 
   return {
     url,
+    theme: urls.get('theme.css'),
     async middleware(ctx, next) {
       const favicon = ctx.path === '/favicon.ico'
       const file = favicon ? icon : files.get(ctx.path)

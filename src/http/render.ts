@@ -69,6 +69,7 @@ export function createRenderer(deps: { config: Pick<Config, 'https'>; assets: As
         locale: words.locale,
         dir: words.dir,
         asset: assets.url,
+        theme: assets.theme,
         status,
         requestId: requestOf(ctx).requestId,
         languages: options.languageSwitch

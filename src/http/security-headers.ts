@@ -42,6 +42,16 @@ export function allowFormRedirect(ctx: Context, origin: string): void {
   if (source) formTargets(ctx).add(source)
 }
 
+/** For the one page that is a mail: mails carry their styles inside. It is sandboxed, and nothing in it runs or is sent. */
+export function allowInlineStyles(ctx: Context): void {
+  ctx.state.isMail = true
+}
+
+/** For a page whose script talks to this server. */
+export function allowFetch(ctx: Context): void {
+  ctx.state.fetches = true
+}
+
 const permissions = [
   'accelerometer',
   'autoplay',
@@ -81,10 +91,12 @@ function formTargets(ctx: Context): Set<string> {
 
 function policy(ctx: Context): string {
   if (!isPage(ctx)) return closed
+  if (ctx.state.isMail) return `${closed}; style-src 'unsafe-inline'; sandbox`
   return [
     "default-src 'none'",
     "script-src 'self'",
     "style-src 'self'",
+    ...(ctx.state.fetches === true ? ["connect-src 'self'"] : []),
     "img-src 'self'", // a client's logo would tell its host who signs in and when, before they agreed to anything
     ['form-action', "'self'", ...formTargets(ctx)].join(' '),
     "base-uri 'none'",

@@ -10,7 +10,7 @@ import { siteOf, webAddress } from '#src/http/web-address.ts'
 import type { PendingInteraction } from '#src/oauth/interactions.ts'
 import { type PersonRow, readPerson } from '#src/tokens/statements.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
-import { type InteractionDeps, otherAccount, type Step, seeOther, stepUrl } from './step.ts'
+import { type Step, type StepDeps, seeOther, stepUrl } from './step.ts'
 
 export type ConsentPage = {
   action: string
@@ -39,7 +39,7 @@ type Asked = { resource: string | undefined; name: string; description: string; 
 
 const consentPage = template<ConsentPage>('interaction/consent')
 
-export function consentStep({ database, interactions, renderer, csrf }: InteractionDeps): Step {
+export function consentStep({ database, interactions, renderer, csrf }: StepDeps): Step {
   return {
     async show(ctx, pending) {
       await render(ctx, pending, { status: 200 })
@@ -104,7 +104,7 @@ export function consentStep({ database, interactions, renderer, csrf }: Interact
         clientSite: siteOf(client.clientUri ?? ''),
         person: person.email,
         initial: [...(person.name ?? person.email)][0] ?? '',
-        switchAccount: stepUrl(pending, 'login') + otherAccount,
+        switchAccount: stepUrl(pending, 'login'),
         groups: [
           { name: words.t('consent.you'), scopes: group(undefined) },
           ...pending.resources.map(({ identifier, name }) => ({ name, scopes: group(identifier) })),

@@ -1,17 +1,17 @@
 // The login screen: an email address and a password, on one page or one after the other.
 import type { Context } from 'koa'
 import { fitsPassword, verifyPassword } from '#src/factors/password.ts'
-import { type Form, readForm } from '#src/http/form.ts'
-import { HttpError } from '#src/http/http-error.ts'
+import { readForm } from '#src/http/form.ts'
 import type { MessageKey } from '#src/http/i18n.ts'
 import { type Said, sayLimited } from '#src/http/limited.ts'
 import { template } from '#src/http/render.ts'
 import { allowFormRedirect } from '#src/http/security-headers.ts'
 import type { PendingInteraction } from '#src/oauth/interactions.ts'
-import { currentUnit } from '#src/tokens/unit-of-work.ts'
 import { emailKey } from '#src/users/users.ts'
+import { readDecision } from './decision.ts'
 import { recordFailure, reserve } from './guess.ts'
-import { type InteractionDeps, otherAccount, type Step, seeOther, stepUrl } from './step.ts'
+import { type PasskeyPart, passkeyPart } from './passkey.ts'
+import { type Step, type StepDeps, seeOther, stepUrl } from './step.ts'
 
 export type LoginPage = {
   action: string
@@ -23,6 +23,9 @@ export type LoginPage = {
   focus: 'identifier' | 'password'
   errors: { identifier?: string; password?: string }
   problem: string | undefined
+  recovery: string
+  signUp: string | undefined
+  passkey: PasskeyPart
 }
 
 /** What went wrong, in message keys. */
@@ -30,8 +33,8 @@ type Wrong = { identifier?: MessageKey; password?: MessageKey; problem?: Said }
 
 const loginPage = template<LoginPage>('interaction/login')
 
-export function loginStep(deps: InteractionDeps): Step {
-  const { database, interactions, renderer, csrf, devices } = deps
+export function loginStep(deps: StepDeps): Step {
+  const { database, interactions, renderer, csrf, config, signIn } = deps
   return {
     async show(ctx, pending) {
       render(ctx, pending, { identifier: pending.loginHint ?? '', status: 200 })
@@ -40,7 +43,7 @@ export function loginStep(deps: InteractionDeps): Step {
     async submit(ctx, pending) {
       const form = await readForm(ctx)
       csrf.verify(ctx, form, { binding: pending.uid })
-      if (isCancelled(form)) return seeOther(ctx, await interactions.deny(ctx, pending))
+      if (readDecision(form) === 'deny') return seeOther(ctx, await interactions.deny(ctx, pending))
 
       const identifier = form.get('identifier')?.trim() ?? ''
       const password = form.get('password')
@@ -66,17 +69,8 @@ export function loginStep(deps: InteractionDeps): Step {
       const verdict = await verifyPassword(database.prisma, { identifier, password })
       if (verdict.ok) {
         await reservation.succeed()
-        devices.remember(ctx, person)
-        currentUnit().audit({
-          event: 'login.succeeded',
-          outcome: 'success',
-          actor: { kind: 'user', id: verdict.userId },
-          clientId: pending.client.id,
-          detail: { amr: ['pwd'] },
-        })
-        const next = await interactions.completeLogin(ctx, pending, { userId: verdict.userId, amr: ['pwd'] })
-        csrf.rotate(ctx)
-        return seeOther(ctx, next)
+        const { userId } = verdict
+        return seeOther(ctx, await signIn.proveFirst(ctx, pending, { userId, factor: 'password' }))
       }
 
       if (verdict.reason === 'busy') {
@@ -105,7 +99,9 @@ export function loginStep(deps: InteractionDeps): Step {
       ctx,
       loginPage,
       {
-        action: stepUrl(pending, 'login') + (pending.prompt === 'login' ? '' : otherAccount),
+        action: stepUrl(pending, 'login'),
+        recovery: stepUrl(pending, 'recovery'),
+        signUp: config.signUp === 'open' ? stepUrl(pending, 'signup') : undefined,
         csrf: csrf.token(ctx, pending.uid),
         client: pending.client.name,
         again: pending.prompt === 'login' && pending.userId !== undefined,
@@ -116,20 +112,9 @@ export function loginStep(deps: InteractionDeps): Step {
           ...(wrong.password ? { password: t(wrong.password) } : {}),
         },
         problem: wrong.problem && t(wrong.problem.key, wrong.problem.args),
+        passkey: passkeyPart(ctx, pending, 'get', false),
       },
       { status, uiLocales: pending.uiLocales, languageSwitch: true },
     )
   }
-}
-
-function isCancelled(form: Form): boolean {
-  const decision = form.get('decision')
-  if (decision !== undefined && decision !== 'deny')
-    throw new HttpError({
-      status: 400,
-      error: 'invalid_request',
-      description: 'The field decision may only be "deny" here.',
-      screen: 'interrupted',
-    })
-  return decision === 'deny'
 }

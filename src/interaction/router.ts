@@ -1,40 +1,100 @@
-// The screens between /oauth/authorize and the code. Each asks the person one thing and hands the answer to oauth/interactions,
-// which knows where the browser goes next. Nothing here decides what is asked; nothing here reads a token.
+// The screens between /oauth/authorize and the code. Each asks the person one thing. Which one waits is said by sign-in.ts and nobody
+// else; a screen whose question does not wait is not asked, whatever is sent to it: the browser is led to the one that waits.
 //
-//   GET  /interaction/:uid           -> 303 to the step that waits
-//   GET  /interaction/:uid/login     the form       POST -> 303 back into /oauth/authorize
-//   GET  /interaction/:uid/consent   the form       POST -> 303 back into /oauth/authorize
+//   GET  /interaction/:uid                      -> 303 to the step that waits
+//   /interaction/:uid/login                     email address and password
+//   /interaction/:uid/second-factor             a code, or a passkey
+//   /interaction/:uid/enrolment, …/totp         a second factor for who must have one and has none
+//   /interaction/:uid/recovery-codes            shown once
+//   /interaction/:uid/consent                   what the application may do
+//   POST /interaction/:uid/passkey, …/options   JSON, for login, second factor and enrolment
+// In the place of the login, each at an address of its own and itself in several steps:
+//   /interaction/:uid/signup                    an account
+//   /interaction/:uid/recovery                  a new password
+//   /interaction/:uid/verify                    the address of somebody whose first factor was right
+// Every GET shows a form, every POST leads on with 303.
 import Router from '@koa/router'
 import type { Context } from 'koa'
 import { HttpError } from '#src/http/http-error.ts'
 import { InteractionExpired, type Interactions, type PendingInteraction } from '#src/oauth/interactions.ts'
 import { consentStep } from './consent.ts'
+import { enrolmentStep, totpEnrolmentStep } from './enrolment.ts'
+import { verifyFirst } from './first-factor.ts'
 import { loginStep } from './login.ts'
-import { type InteractionDeps, seeOther, stepUrl } from './step.ts'
+import { addPasskeyRoutes } from './passkey.ts'
+import { recoveryStep } from './recovery.ts'
+import { recoveryCodesStep } from './recovery-codes.ts'
+import { secondFactorStep } from './second-factor.ts'
+import { createSignIn, type Position } from './sign-in.ts'
+import { signUpStep } from './sign-up.ts'
+import { type InteractionDeps, type Step, type StepName, seeOther } from './step.ts'
+import { verifyStep } from './verify.ts'
 
-export function createInteractionRouter(deps: InteractionDeps): Router {
+/** Which question a screen belongs to. */
+const questions: Record<StepName, Position['step']> = {
+  login: 'login',
+  consent: 'consent',
+  'second-factor': 'second-factor',
+  enrolment: 'enrolment',
+  'enrolment/totp': 'enrolment',
+  'recovery-codes': 'recovery-codes',
+  signup: 'login',
+  recovery: 'login',
+  verify: 'login',
+}
+
+export function createInteractionRouter(parts: InteractionDeps): Router {
   const router = new Router({ prefix: '/interaction' })
-  const steps = { login: loginStep(deps), consent: consentStep(deps) }
+  const signIn = verifyFirst(createSignIn(parts), parts)
+  const deps = { ...parts, signIn }
+  const totp = totpEnrolmentStep(deps)
+  const steps = {
+    login: loginStep(deps),
+    consent: consentStep(deps),
+    'second-factor': secondFactorStep(deps),
+    enrolment: enrolmentStep(deps),
+    'enrolment/totp': totp,
+    'recovery-codes': recoveryCodesStep(deps),
+    signup: signUpStep(deps),
+    recovery: recoveryStep(deps),
+    verify: verifyStep(deps),
+  } satisfies Record<StepName, unknown>
 
-  router.get('/:uid', async (ctx) => seeOther(ctx, stepUrl(await load(ctx, deps.interactions))))
-  for (const name of ['login', 'consent'] as const) {
-    router.get(`/:uid/${name}`, async (ctx) => {
-      const pending = await load(ctx, deps.interactions)
-      if (waitsFor(ctx, pending, name)) await steps[name].show(ctx, pending)
-      else seeOther(ctx, stepUrl(pending))
-    })
-    router.post(`/:uid/${name}`, async (ctx) => {
-      const pending = await load(ctx, deps.interactions)
-      // The answer to another question, from an old tab: show the question that waits now.
-      if (waitsFor(ctx, pending, name)) await steps[name].submit(ctx, pending)
-      else seeOther(ctx, stepUrl(pending))
-    })
+  const find = async (ctx: Context) => {
+    const pending = await load(ctx, parts.interactions)
+    return { pending, at: await signIn.find(pending) }
   }
+
+  router.get('/:uid', async (ctx) => {
+    const { pending, at } = await find(ctx)
+    seeOther(ctx, await signIn.leave(ctx, pending, at))
+  })
+  for (const name of Object.keys(steps) as StepName[]) {
+    const step = steps[name] as Step
+    for (const [method, act] of [
+      ['get', step.show],
+      ['post', step.submit],
+    ] as const)
+      router[method](`/:uid/${name}`, async (ctx) => {
+        const { pending, at } = await find(ctx)
+        // The answer to another question, from an old tab: show the question that waits now.
+        if (waitsFor(ctx, at, name)) await act(ctx, pending, at)
+        else seeOther(ctx, await signIn.leave(ctx, pending, at))
+      })
+  }
+  router.get('/:uid/enrolment/totp/qr.svg', async (ctx) => {
+    const { pending, at } = await find(ctx)
+    if (at.step === 'enrolment') totp.showQrCode(ctx, pending, at)
+  })
+  addPasskeyRoutes(router, deps, find)
   return router
 }
 
-function waitsFor(ctx: Context, pending: PendingInteraction, step: PendingInteraction['prompt']): boolean {
-  return pending.prompt === step || (step === 'login' && ctx.query.account === 'other')
+function waitsFor(ctx: Context, at: Position, name: StepName): boolean {
+  return (
+    at.step === questions[name] ||
+    (questions[name] === 'login' && at.step === 'consent' && ctx.query.account === 'other')
+  )
 }
 
 async function load(ctx: Context, interactions: Interactions): Promise<PendingInteraction> {

@@ -1,35 +1,68 @@
 // What every screen between the request and the code is made of.
 import type { Context } from 'koa'
+import type { Change } from '#src/audit/change.ts'
+import type { Config } from '#src/config.ts'
 import type { Database } from '#src/db/database.ts'
+import type { RelyingParty } from '#src/factors/passkey.ts'
 import type { Csrf } from '#src/http/csrf.ts'
 import type { KnownDevices } from '#src/http/known-device.ts'
 import type { Renderer } from '#src/http/render.ts'
+import { requestOf } from '#src/http/request-context.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
 import type { Interactions, PendingInteraction } from '#src/oauth/interactions.ts'
+import type { Position, SignIn } from './sign-in.ts'
 
 export type InteractionDeps = {
   database: Database
   interactions: Interactions
   renderer: Renderer
   csrf: Csrf
+  config: Pick<Config, 'mail' | 'signUp' | 'emailVerification'>
   devices: KnownDevices
   secretKeys: SecretKeys
+  /** Where passkeys are valid. */
+  relyingParty: RelyingParty
   now: () => Date
 }
 
-/** A screen: shows its form, and takes its answer. */
-export type Step = {
-  show(ctx: Context, pending: PendingInteraction): Promise<void>
-  submit(ctx: Context, pending: PendingInteraction): Promise<void>
+/** What a screen is given: the parts, and the order of the sign-in. */
+export type StepDeps = InteractionDeps & { signIn: SignIn }
+
+/** A screen: shows its form, and takes its answer. It is only asked while its question waits. */
+export type Step<At extends Position = Position> = {
+  show(ctx: Context, pending: PendingInteraction, at: At): Promise<void>
+  submit(ctx: Context, pending: PendingInteraction, at: At): Promise<void>
 }
 
-/** @returns the address of the step itself: a form posts to where it was shown. */
-export function stepUrl(pending: PendingInteraction, step: PendingInteraction['prompt'] = pending.prompt): string {
-  return `/interaction/${encodeURIComponent(pending.uid)}/${step}`
+export type StepName =
+  | 'login'
+  | 'consent'
+  | 'second-factor'
+  | 'enrolment'
+  | 'enrolment/totp'
+  | 'recovery-codes'
+  | 'signup'
+  | 'recovery'
+  | 'verify'
+
+const inPlaceOfLogin: readonly StepName[] = ['login', 'signup', 'recovery', 'verify']
+
+/** @returns the address of the step itself: a form posts to where it was shown. Whatever is asked in the place of consent is asked of
+ *  somebody who wants to be somebody else. */
+export function stepUrl(pending: PendingInteraction, step: StepName = pending.prompt): string {
+  const isOther = inPlaceOfLogin.includes(step) && pending.prompt !== 'login'
+  return `/interaction/${encodeURIComponent(pending.uid)}/${step}${isOther ? otherAccount : ''}`
+}
+
+/** For the records of a room: somebody who has not signed in yet. */
+export function changeBy(ctx: Context, { now }: Pick<InteractionDeps, 'now'>): Change {
+  const { requestId } = requestOf(ctx)
+  const origin = { address: ctx.ip, userAgent: ctx.get('User-Agent') || undefined, requestId }
+  return { now: now(), actor: { kind: 'system', id: 'interaction' }, origin }
 }
 
 /** On the consent page a person may find that they are signed in as somebody else: the login screen is open to them, too. */
-export const otherAccount = '?account=other'
+const otherAccount = '?account=other'
 
 export function seeOther(ctx: Context, location: string): void {
   ctx.set('Location', location)

@@ -8,7 +8,7 @@ import { isUserId } from '#src/users/users.ts'
 
 /** Scope -> claims, for the engine's configuration. `address` and `phone` are not held, so not offered. */
 export const claimsOfScopes = {
-  openid: ['sub'],
+  openid: ['sub', 'acr', 'amr', 'auth_time'], // the last three are of the sign-in and stand in every ID token
   profile: ['name', 'given_name', 'family_name', 'picture', 'locale', 'zoneinfo', 'updated_at'],
   email: ['email', 'email_verified'],
 }

@@ -1,8 +1,9 @@
 // Every option of the engine, answered. What is not named here is off by the engine's own default and was checked to be harmless.
 // Grouped as a reader asks: what may be requested, who may ask, what is issued and for how long, what people see.
-import { type AdapterFactory, type Configuration, errors } from 'oidc-provider'
+import { type AdapterFactory, type Configuration, errors, type KoaContextWithOIDC } from 'oidc-provider'
 import type { Config } from '#src/config.ts'
 import type { Database } from '#src/db/database.ts'
+import { acrValues } from '#src/factors/assurance.ts'
 import { cookieNames } from '#src/http/cookies.ts'
 import { languages } from '#src/http/i18n.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
@@ -11,6 +12,7 @@ import { createInteractionPolicy } from './interaction-policy.ts'
 import { createIntrospectionPolicy } from './introspection.ts'
 import { recordJwt } from './ledger.ts'
 import type { EnginePages } from './pages.ts'
+import { keepSignInClaims } from './requested-acr.ts'
 import { createResources } from './resources.ts'
 import { createLoadExistingGrant } from './session-grants.ts'
 import type { Snapshot } from './snapshot.ts'
@@ -48,7 +50,7 @@ export function createConfiguration(deps: ConfigurationDeps): Configuration {
     acceptQueryParamAccessTokens: false, // RFC 9700 4.3.2: addresses end up in logs
     enableHttpPostMethods: false, // POST /oauth/authorize is turned into GET in oauth/pages.ts, so that cookies stay SameSite=Lax
     subjectTypes: ['public'],
-    acrValues: [],
+    acrValues: [...acrValues],
     extraParams: [],
 
     // -- who may ask
@@ -81,6 +83,8 @@ export function createConfiguration(deps: ConfigurationDeps): Configuration {
       >['keys'],
     },
     formats: { bitsOfOpaqueRandomness: 256, customizers: { jwt: recordJwt } },
+    // RFC 9470 6: an API learns how strongly and when the person signed in, from the token or from introspection.
+    extraTokenClaims: (ctx, token) => signInOf(ctx, token),
     // Whoever may use the grant gets a refresh token: bound to the session, or outliving logout with offline_access.
     issueRefreshToken: async (_ctx, client) => client.grantTypeAllowed('refresh_token'),
     expiresWithSession: async (_ctx, source) => !source.scopes.has('offline_access'),
@@ -111,6 +115,7 @@ export function createConfiguration(deps: ConfigurationDeps): Configuration {
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },
       userinfo: { enabled: true },
+      claimsParameter: { enabled: true, assertClaimsParameter: keepSignInClaims },
       introspection: { enabled: true, allowedPolicy: createIntrospectionPolicy(snapshot) },
       revocation: {
         enabled: true,
@@ -134,7 +139,10 @@ export function createConfiguration(deps: ConfigurationDeps): Configuration {
     // -- what people see
     findAccount: createFindAccount(database),
     loadExistingGrant: createLoadExistingGrant(database),
-    interactions: { policy: createInteractionPolicy(), url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
+    interactions: {
+      policy: createInteractionPolicy({ database, snapshot }),
+      url: (_ctx, interaction) => `/interaction/${interaction.uid}`,
+    },
     renderError: pages.error,
     cookies: {
       keys: [...secretKeys.cookieKeys],
@@ -158,6 +166,14 @@ export function createConfiguration(deps: ConfigurationDeps): Configuration {
       backchannel_authentication: '/oauth/backchannel',
     },
   }
+}
+
+/** What the code or the refresh token that is being redeemed remembers of the sign-in. */
+function signInOf(ctx: KoaContextWithOIDC, token: { kind: string }): { acr: string; auth_time: number } | undefined {
+  if (token.kind !== 'AccessToken') return undefined
+  const { AuthorizationCode, RefreshToken } = ctx.oidc.entities
+  const { acr, authTime } = AuthorizationCode ?? RefreshToken ?? {}
+  return acr === undefined || authTime === undefined ? undefined : { acr, auth_time: authTime }
 }
 
 function refreshTtl(snapshot: Snapshot, clientId: string): number {

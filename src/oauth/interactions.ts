@@ -1,16 +1,21 @@
 // The bridge between the engine's pending authorization request and the screens in src/interaction. A screen loads the request,
 // asks the person, and completes it here; the answer is an address to send the browser to with 303.
 //
-// Order of events of a sign-in: /oauth/authorize stores the request and sends the browser to /interaction/:uid -> login ->
-// completeLogin -> /oauth/authorize/:uid resumes, the session begins -> /interaction/:uid again for consent -> completeConsent ->
-// resume -> the code leaves for the client.
+// Order of events of a sign-in: /oauth/authorize stores the request and sends the browser to /interaction/:uid -> the steps of
+// interaction/sign-in.ts, each kept by saveProgress -> completeLogin -> /oauth/authorize/:uid resumes, the session begins ->
+// /interaction/:uid again for consent -> completeConsent -> resume -> the code leaves for the client.
 import type { Context } from 'koa'
 import type Provider from 'oidc-provider'
 import { errors } from 'oidc-provider'
 import { openidScopes } from '#src/apis/scope-names.ts'
+import { ownClientId } from '#src/clients/own-client.ts'
 import type { ClientRecord } from '#src/clients/settings.ts'
+import { type Acr, asLevel } from '#src/factors/assurance.ts'
+import { readInteraction, type SessionRow } from '#src/tokens/statements.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
+import { hex, rowId } from './adapter/row-id.ts'
 import type { ProviderSource } from './provider.ts'
+import { type RequestedAcr, requestedAcr } from './requested-acr.ts'
 import { applyAnswer, newGrant } from './session-grants.ts'
 import { allowedScopes, type Snapshot } from './snapshot.ts'
 
@@ -31,11 +36,22 @@ export type PendingInteraction = {
     policyUri: string | null
     tosUri: string | null
   }
+  /** The client's own policy: optional | required. */
+  secondFactor: string
   /** Where the browser goes afterwards. */
   redirectOrigin: string
   /** The signed-in person; always there for consent. */
   userId: string | undefined
+  /** The browser's session, of whomever. */
+  sessionUid: string | undefined
+  /** Their session: what it was proven by, how much that is worth, since when (epoch seconds). */
+  session: { amr: readonly string[]; acr: Acr; at: number } | undefined
   loginHint: string | undefined
+  /** What the client asks of the sign-in. */
+  asked: RequestedAcr | undefined
+  /** How far the sign-in has come: what saveProgress kept, in the version that this request saw. */
+  progress: unknown
+  progressVersion: number
   uiLocales: readonly string[]
   openidScopes: readonly { name: string; required: boolean }[]
   resources: readonly {
@@ -51,14 +67,18 @@ export type Interactions = {
   completeLogin(
     ctx: Context,
     pending: PendingInteraction,
-    who: { userId: string; amr: readonly string[] },
+    who: { userId: string; amr: readonly string[]; acr: Acr; at: number },
   ): Promise<string>
+  /** Kept with the request, in the commit of this step; lost when another step was faster. Null: the sign-in begins afresh. */
+  saveProgress(pending: PendingInteraction, progress: object | null): void
   completeConsent(
     ctx: Context,
     pending: PendingInteraction,
     allowed: { openid: readonly string[]; resources: Readonly<Record<string, readonly string[]>> },
   ): Promise<string>
   deny(ctx: Context, pending: PendingInteraction): Promise<string>
+  /** Back to the client: the person cannot sign in as strongly as it asks (OpenID Connect Core Unmet Authentication Requirements 1.0). */
+  refuseUnmet(ctx: Context, pending: PendingInteraction): Promise<string>
 }
 
 const openid = new Set<string>(openidScopes)
@@ -72,13 +92,21 @@ export function createInteractions(source: ProviderSource): Interactions {
       const record = await snapshot.client(String(params.client_id))
       if (!record || (prompt.name !== 'login' && prompt.name !== 'consent')) throw new InteractionExpired()
       const asked = words(params.scope)
+      const row = await readRow(uid)
+      const found = session?.uid === undefined ? undefined : currentUnit().sessions.get(session.uid)
       return {
         uid,
         prompt: prompt.name,
         reasons: prompt.reasons,
         client: pickClient(record),
+        secondFactor: record.secondFactor,
         redirectOrigin: originOf(String(params.redirect_uri)),
         userId: session?.accountId,
+        sessionUid: session?.uid,
+        session: found && session?.accountId ? sessionOf(found) : undefined,
+        asked: requestedAcr(params),
+        progress: row?.progress ?? undefined,
+        progressVersion: row?.progressVersion ?? 0,
         loginHint: text(params.login_hint),
         uiLocales: words(params.ui_locales),
         openidScopes: asked.filter((scope) => openid.has(scope)).map((name) => ({ name, required: name === 'openid' })),
@@ -86,15 +114,20 @@ export function createInteractions(source: ProviderSource): Interactions {
       }
     },
 
-    async completeLogin(ctx, pending, { userId, amr }) {
+    async completeLogin(ctx, pending, { userId, amr, acr, at }) {
       const { provider } = source.current()
       await find(provider, ctx, pending.uid)
+      writeProgress(pending, { progress: null, done: true })
       return provider.interactionResult(
         ctx.req,
         ctx.res,
-        { login: { accountId: userId, amr: [...amr], remember: true } },
+        { login: { accountId: userId, amr: [...amr], acr, ts: at, remember: true } },
         { mergeWithLastSubmission: false },
       )
+    },
+
+    saveProgress(pending, progress) {
+      writeProgress(pending, { progress, done: false })
     },
 
     async completeConsent(ctx, pending, allowed) {
@@ -120,14 +153,16 @@ export function createInteractions(source: ProviderSource): Interactions {
       const agreed = applyAnswer(grant, given, left)
       const grantId = await grant.save()
 
-      currentUnit().rows.consent.set(`${userId} ${pending.client.id}`, {
-        userId,
-        clientId: pending.client.id,
-        scopes: [...agreed.scopes],
-        resourceScopes: Object.fromEntries(
-          Object.entries(agreed.resourceScopes).map(([resource, names]) => [resource, [...names]]),
-        ),
-      })
+      // `prompt=consent` in a link that somebody made up: there is no client to remember anything for.
+      if (pending.client.id !== ownClientId)
+        currentUnit().rows.consent.set(`${userId} ${pending.client.id}`, {
+          userId,
+          clientId: pending.client.id,
+          scopes: [...agreed.scopes],
+          resourceScopes: Object.fromEntries(
+            Object.entries(agreed.resourceScopes).map(([resource, names]) => [resource, [...names]]),
+          ),
+        })
       return provider.interactionResult(ctx.req, ctx.res, { consent: { grantId } }, { mergeWithLastSubmission: true })
     },
 
@@ -135,6 +170,16 @@ export function createInteractions(source: ProviderSource): Interactions {
       const { provider } = source.current()
       await find(provider, ctx, pending.uid)
       const refusal = { error: 'access_denied', error_description: 'the person refused the request' }
+      return provider.interactionResult(ctx.req, ctx.res, refusal, { mergeWithLastSubmission: false })
+    },
+
+    async refuseUnmet(ctx, pending) {
+      const { provider } = source.current()
+      await find(provider, ctx, pending.uid)
+      const refusal = {
+        error: 'unmet_authentication_requirements',
+        error_description: 'the person has no way to sign in as strongly as requested',
+      }
       return provider.interactionResult(ctx.req, ctx.res, refusal, { mergeWithLastSubmission: false })
     },
   }
@@ -150,6 +195,23 @@ async function find(provider: Provider, ctx: Context, uid: string) {
     if (error instanceof errors.SessionNotFound) throw new InteractionExpired()
     throw error
   }
+}
+
+/** The row that the engine has read for this request. */
+function readRow(uid: string) {
+  const unit = currentUnit()
+  const id = rowId(unit, uid)
+  return unit.remember(`interaction ${hex(id)}`, () => readInteraction(unit.database.pool, id))
+}
+
+function writeProgress(pending: PendingInteraction, write: { progress: object | null; done: boolean }): void {
+  const unit = currentUnit()
+  const id = hex(rowId(unit, pending.uid))
+  unit.rows.progress.set(id, { id, version: pending.progressVersion, ...write })
+}
+
+function sessionOf(row: SessionRow): PendingInteraction['session'] {
+  return { amr: row.amr, acr: asLevel(row.acr), at: Math.floor(row.loginAt ?? row.createdAt) }
 }
 
 function pickClient({ id, name, clientUri, logoUri, policyUri, tosUri }: ClientRecord): PendingInteraction['client'] {

@@ -13,13 +13,13 @@ type JwtCustomizer = NonNullable<NonNullable<NonNullable<Configuration['formats'
 /** For the engine's `formats.customizers.jwt`. */
 export const recordJwt: JwtCustomizer = (ctx, token, { payload: claims }) => {
   const { kind, clientId, aud, scope, jkt, 'x5t#S256': x5t } = token as (AccessToken | ClientCredentials) & Bindings
-  const { accountId, grantId, sessionUid, expiresWithSession } = token as AccessToken
+  const { accountId, grantId, sessionUid, expiresWithSession, extra } = token as AccessToken
   // RFC 7519 4.3, a private claim: the feed of revocations names grants, and who verifies by key has nothing else to go by.
   if (grantId !== undefined) claims.grant_id = grantId
   const id = idOfJti(claims.jti)
   if (!id) throw new Error('a JWT was given a jti that oauth/rotation.ts did not make')
   const about = { clientId, aud, scope, accountId, grantId, sessionUid, jkt, 'x5t#S256': x5t }
-  const binding = expiresWithSession ? { expiresWithSession } : {}
+  const binding = { ...(expiresWithSession ? { expiresWithSession } : {}), ...(extra ? { extra } : {}) }
   const columns = packToken(
     kind,
     { ...about, ...binding, iat: claims.iat, exp: claims.exp },

@@ -4,20 +4,24 @@
 import type { Middleware } from 'koa'
 import mount from 'koa-mount'
 import { LRUCache } from 'lru-cache'
-import Provider, { type Client, errors } from 'oidc-provider'
+import Provider, { type Client, errors, type KoaContextWithOIDC } from 'oidc-provider'
+import { ownClient } from '#src/clients/own-client.ts'
 import { verifyClientSecret } from '#src/clients/secrets.ts'
 import type { Config } from '#src/config.ts'
 import { readConfigurationVersion } from '#src/db/configuration-version.ts'
 import type { Database } from '#src/db/database.ts'
+import { asLevel, reportedAcr } from '#src/factors/assurance.ts'
 import { findControlCharacter } from '#src/http/request-checks.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
 import type { Log } from '#src/log.ts'
+import { touchSession } from '#src/tokens/sessions.ts'
 import { createAdapter } from './adapter/adapter.ts'
 import { toClientMetadata } from './client-metadata.ts'
 import { createConfiguration } from './configuration.ts'
 import { recordEvents } from './events.ts'
 import { grantSource } from './ledger.ts'
 import type { EnginePages } from './pages.ts'
+import { requestedAcr } from './requested-acr.ts'
 import { installTokenValues } from './rotation.ts'
 import { readSnapshot, type Snapshot } from './snapshot.ts'
 
@@ -43,13 +47,14 @@ export type ProviderDeps = {
 
 /** @throws SigningKeysUnreadable, or the database's error: there is no serving without a first configuration. */
 export async function createProviderSource(deps: ProviderDeps): Promise<ProviderSource> {
-  const { database, secretKeys, log } = deps
-  let current = buildEngine(await readSnapshot(database, secretKeys), deps)
+  const { config, database, secretKeys, log } = deps
+  const read = () => readSnapshot(database, secretKeys, [ownClient(config.issuerUrl)])
+  let current = buildEngine(await read(), deps)
   let refreshing: Promise<void> | undefined
 
   const refresh = async () => {
     if ((await readConfigurationVersion(database.prisma)) === current.snapshot.version) return
-    current = buildEngine(await readSnapshot(database, secretKeys), deps)
+    current = buildEngine(await read(), deps)
     log.info({ event: 'configuration.reloaded', version: String(current.snapshot.version) })
   }
   const refreshOnce = () => {
@@ -76,7 +81,7 @@ export async function createProviderSource(deps: ProviderDeps): Promise<Provider
 }
 
 function buildEngine(snapshot: Snapshot, deps: ProviderDeps): Engine {
-  const { config, secretKeys, log, now } = deps
+  const { config, database, secretKeys, log, now } = deps
   const adapter = createAdapter({
     secretKeys,
     now,
@@ -98,6 +103,10 @@ function buildEngine(snapshot: Snapshot, deps: ProviderDeps): Engine {
       return oidc?.route === 'revocation' && oidc.entities.AccessToken !== undefined
     },
     issuedFor: () => grantSource(Provider.ctx),
+    sessionIdleSeconds: config.sessionIdleTtlSeconds,
+    sessionUsed: (uid) => {
+      touchSession(database, uid).catch((err) => log.warn({ event: 'session.use_lost', err }))
+    },
   })
   const provider = new Provider(config.issuerUrl, createConfiguration({ ...deps, snapshot, adapter }))
   provider.proxy = true // what it reads from headers was pinned by http/host.ts
@@ -105,6 +114,12 @@ function buildEngine(snapshot: Snapshot, deps: ProviderDeps): Engine {
     const record = snapshot.knownClient(this.clientId)
     return record !== undefined && verifyClientSecret(record, presented, now())
   }
+  // A session is worth what it is worth; a client that asked for less, or for one of several, reads the value that it asked for.
+  Object.defineProperty(provider.OIDCContext.prototype, 'acr', {
+    get(this: KoaContextWithOIDC['oidc']) {
+      return reportedAcr(asLevel(this.session?.acr), requestedAcr(this.params ?? {})?.values ?? [])
+    },
+  })
   rememberClients(provider, snapshot)
   installTokenValues(provider, secretKeys, now)
   recordEvents(provider, log)

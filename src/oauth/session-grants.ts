@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto'
 import type Provider from 'oidc-provider'
 import type { Grant, KoaContextWithOIDC } from 'oidc-provider'
+import { ownClientId } from '#src/clients/own-client.ts'
 import type { Database } from '#src/db/database.ts'
 import { readGrant } from '#src/tokens/statements.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
@@ -39,7 +40,8 @@ export function createLoadExistingGrant(database: Database) {
     const existing = id ? await provider.Grant.find(id) : undefined
     if (existing && existing.accountId === account.accountId && existing.clientId === client.clientId) return existing
     if (id && result?.consent?.grantId) return undefined
-    const agreed = await findConsent(database, account.accountId, client.clientId)
+    const agreed =
+      client.clientId === ownClientId ? ours : await findConsent(database, account.accountId, client.clientId)
     if (!agreed) return undefined
     const grant = await newGrant(provider, {
       sessionUid: session.uid,
@@ -51,6 +53,9 @@ export function createLoadExistingGrant(database: Database) {
     return grant
   }
 }
+
+/** Nobody needs to be asked whether our own pages may know them. */
+const ours: Agreed = { scopes: ['openid'], resourceScopes: {} }
 
 async function findConsent({ prisma }: Database, userId: string, clientId: string): Promise<Agreed | undefined> {
   const consent = await currentUnit().remember(`consent ${userId} ${clientId}`, () =>

@@ -19,25 +19,31 @@ export type Snapshot = Readonly<{
   knownClient(id: string): ClientRecord | undefined
 }>
 
-export async function readSnapshot(database: Database, secretKeys: SecretKeys): Promise<Snapshot> {
+/** @param builtIn clients that are code: they are there without a row. */
+export async function readSnapshot(
+  database: Database,
+  secretKeys: SecretKeys,
+  builtIn: readonly ClientRecord[] = [],
+): Promise<Snapshot> {
   // The version first: a change that lands in between is then read twice, never missed.
   const version = await readConfigurationVersion(database.prisma)
   const [apis, keys] = await Promise.all([findAllApis(database.prisma), loadSigningKeys(database.prisma, secretKeys)])
   const clients = new LRUCache<string, ClientRecord>({ max: 10_000 })
+  const ours = new Map(builtIn.map((record) => [record.id, record]))
 
   return Object.freeze({
     version,
     apis: new Map(apis.map((api) => [api.identifier, api])),
     keys,
     async client(id: string) {
-      const known = clients.get(id)
+      const known = ours.get(id) ?? clients.get(id)
       if (known) return known
       const record = await findClient(database.prisma, id)
       if (!record || record.disabledAt) return undefined // unknown ids are not remembered: guesses must not fill the memory
       clients.set(id, record)
       return record
     },
-    knownClient: (id: string) => clients.get(id),
+    knownClient: (id: string) => ours.get(id) ?? clients.get(id),
   })
 }
 

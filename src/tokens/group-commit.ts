@@ -137,6 +137,7 @@ function rowsOf(writes: Writes): string[] {
   for (const { uid, cookieHash } of writes.session ?? []) rows.push(`s${uid}`, `s${cookieHash}`)
   for (const { cookieHash } of writes.sessionEnd ?? []) rows.push(`s${cookieHash}`)
   for (const { id } of writes.interaction ?? []) rows.push(`i${id}`)
+  for (const { id } of writes.progress ?? []) rows.push(`i${id}`)
   for (const { id } of writes.interactionEnd ?? []) rows.push(`i${id}`)
   for (const { id } of writes.replay ?? []) rows.push(`r${id}`)
   for (const { userId, clientId } of writes.consent ?? []) rows.push(`c${userId} ${clientId}`)

@@ -82,6 +82,9 @@ export type InteractionWrite = {
   expiresAt: number | null
   payload: object
 }
+/** `version`: the one that the request saw; another in the row means that somebody else took a step meanwhile, and the request is lost.
+ *  `done`: the sign-in is complete, nothing is kept. */
+export type ProgressWrite = { id: string; version: number; progress: object | null; done: boolean }
 /** `once`: the request that finds it ended already is lost: one answer of a person gives one code. */
 export type InteractionEnd = { id: string; once: boolean }
 export type ReplayWrite = { id: string; expiresAt: number | null; payload: object }
@@ -106,6 +109,7 @@ export type Writes = {
   session?: SessionWrite[]
   sessionEnd?: { cookieHash: string }[]
   interaction?: InteractionWrite[]
+  progress?: ProgressWrite[]
   interactionEnd?: InteractionEnd[]
   consent?: ConsentWrite[]
   origin?: OriginWrite[]
@@ -260,7 +264,8 @@ const arms: Record<keyof Writes, { columns: string; judge?: string; write?: stri
     FROM session_in i WHERE i.u NOT IN (SELECT u FROM lost) ORDER BY i."uid"
     ON CONFLICT (uid) DO UPDATE SET cookie_hash = EXCLUDED.cookie_hash, user_id = EXCLUDED.user_id, login_at = EXCLUDED.login_at, acr = EXCLUDED.acr,
       amr = EXCLUDED.amr, clients = jsonb_strip_nulls(s.clients || (SELECT x."clients" FROM session_in x WHERE x."uid" = EXCLUDED.uid LIMIT 1)),
-      user_generation = EXCLUDED.user_generation, expires_at = EXCLUDED.expires_at, payload = EXCLUDED.payload, updated_at = now()
+      user_generation = EXCLUDED.user_generation, expires_at = EXCLUDED.expires_at, payload = EXCLUDED.payload, updated_at = now(),
+      last_used_at = now()
     WHERE s.ended_at IS NULL)`,
   },
   sessionEnd: {
@@ -281,6 +286,18 @@ const arms: Record<keyof Writes, { columns: string; judge?: string; write?: stri
       expires_at = EXCLUDED.expires_at, payload = EXCLUDED.payload
     WHERE n.ended_at IS NULL)`,
   },
+  // Of two steps that saw the same state one counts. When the sign-in is done, the engine's own write (above) is the row's only one:
+  // a statement changes a row once.
+  progress: {
+    columns: '"id" bytea, "version" int, "progress" jsonb, "done" boolean',
+    judge: `
+  progress_held AS MATERIALIZED (
+    SELECT n.id, n.progress_version, n.ended_at FROM interaction n WHERE n.id = ANY (ARRAY(SELECT "id" FROM progress_in)) ORDER BY n.id FOR UPDATE)`,
+    write: `
+  progress_out AS (
+    UPDATE interaction n SET progress = i."progress", progress_version = n.progress_version + 1
+    FROM progress_in i WHERE n.id = i."id" AND n.id = ANY (ARRAY(SELECT "id" FROM progress_in)) AND NOT i."done" AND i.u NOT IN (SELECT u FROM lost))`,
+  },
   interactionEnd: {
     columns: '"id" bytea, "once" boolean',
     judge: `
@@ -288,7 +305,7 @@ const arms: Record<keyof Writes, { columns: string; judge?: string; write?: stri
     SELECT n.id, n.ended_at FROM interaction n WHERE n.id = ANY (ARRAY(SELECT "id" FROM interaction_end_in)) ORDER BY n.id FOR UPDATE)`,
     write: `
   interaction_ended AS (
-    UPDATE interaction n SET ended_at = now() WHERE n.id = ANY (ARRAY(SELECT "id" FROM interaction_end_in)) AND n.ended_at IS NULL)`,
+    UPDATE interaction n SET ended_at = now(), progress = NULL WHERE n.id = ANY (ARRAY(SELECT "id" FROM interaction_end_in)) AND n.ended_at IS NULL)`,
   },
   consent: {
     columns: '"userId" uuid, "clientId" text, "scopes" text[], "resourceScopes" jsonb',
@@ -326,6 +343,7 @@ const inputs: Record<keyof Writes, string> = {
   session: 'session_in',
   sessionEnd: 'session_end_in',
   interaction: 'interaction_in',
+  progress: 'progress_in',
   interactionEnd: 'interaction_end_in',
   consent: 'consent_in',
   origin: 'origin_in',
@@ -350,6 +368,9 @@ function commitStatement(present: readonly (keyof Writes)[]): { name: string; te
       present.includes('consume') ? `SELECT u, verdict FROM judged WHERE verdict NOT IN ('first', 'repeat')` : '',
       present.includes('replay') ? `SELECT u, 'replayed' FROM replay_in WHERE "id" NOT IN (SELECT id FROM seen)` : '',
       present.includes('token') ? 'SELECT u, verdict FROM under WHERE verdict IS NOT NULL' : '',
+      present.includes('progress')
+        ? `SELECT i.u, 'gone' FROM progress_in i JOIN progress_held h ON h.id = i."id" WHERE h.ended_at IS NOT NULL OR h.progress_version <> i."version"`
+        : '',
       present.includes('interactionEnd')
         ? `SELECT i.u, 'gone' FROM interaction_end_in i JOIN interaction_held h ON h.id = i."id" WHERE i."once" AND h.ended_at IS NOT NULL`
         : '',
@@ -438,6 +459,7 @@ export type SessionRow = {
   generation: number
   userGeneration: number
   createdAt: number
+  lastUsedAt: number
   expiresAt: number | null
   payload: Record<string, unknown>
 }
@@ -465,7 +487,7 @@ const grantJson = `json_build_object('id', g.id, 'userId', g.user_id, 'clientId'
     'expiresAt', ${epoch('g.expires_at')}, 'createdAt', ${epoch('g.created_at')}, 'generation', g.generation, 'payload', g.payload)`
 const sessionJson = `json_build_object('uid', s.uid, 'cookieHash', encode(s.cookie_hash, 'hex'), 'userId', s.user_id, 'loginAt', ${epoch('s.login_at')},
     'acr', s.acr, 'amr', s.amr, 'clients', s.clients, 'generation', s.generation, 'userGeneration', s.user_generation,
-    'createdAt', ${epoch('s.created_at')}, 'expiresAt', ${epoch('s.expires_at')}, 'payload', s.payload)`
+    'createdAt', ${epoch('s.created_at')}, 'lastUsedAt', ${epoch('s.last_used_at')}, 'expiresAt', ${epoch('s.expires_at')}, 'payload', s.payload)`
 const personJson = `json_build_object('id', u.id, 'generation', u.generation, 'disabled', u.disabled_at IS NOT NULL, 'email', u.email,
     'emailVerified', u.email_verified_at IS NOT NULL, 'name', u.name, 'givenName', u.given_name, 'familyName', u.family_name,
     'picture', u.picture, 'locale', u.locale, 'zoneinfo', u.zoneinfo, 'updatedAt', ${epoch('u.updated_at')})`
@@ -604,6 +626,8 @@ export type InteractionRow = {
   session: SessionRow | null
   person: PersonRow | null
   consent: ConsentRow | null
+  progress: unknown
+  progressVersion: number
 }
 type InteractionWire = Omit<InteractionRow, 'session'> & { session: SessionWire | null }
 
@@ -611,7 +635,7 @@ const interactionsById = batchedRead<InteractionWire>(
   {
     name: 'interactions_by_id',
     text: `SELECT encode(n.id, 'hex') AS id, n.client_id AS "clientId", n.user_id AS "userId", n.payload,
-      ${epoch('n.created_at')} AS "createdAt", ${epoch('n.expires_at')} AS "expiresAt",
+      ${epoch('n.created_at')} AS "createdAt", ${epoch('n.expires_at')} AS "expiresAt", n.progress, n.progress_version AS "progressVersion",
       CASE WHEN s.uid IS NOT NULL AND s.user_id IS NOT DISTINCT FROM n.user_id AND ${sessionIsOpen} THEN ${sessionJson} END AS session,
       CASE WHEN u.id IS NOT NULL THEN ${personJson} END AS person,
       CASE WHEN c.user_id IS NOT NULL THEN json_build_object('scopes', c.scopes, 'resourceScopes', c.resource_scopes) END AS consent

@@ -16,6 +16,7 @@ import type {
   GrantWrite,
   InteractionWrite,
   OriginWrite,
+  ProgressWrite,
   ReplayWrite,
   SessionRow,
   SessionWrite,
@@ -49,6 +50,7 @@ export function createUnit(database: Database, origin: AuditOrigin) {
     session: new Map<string, SessionWrite>(),
     sessionEnd: new Set<string>(),
     interaction: new Map<string, InteractionWrite>(),
+    progress: new Map<string, ProgressWrite>(),
     interactionEnd: new Set<string>(),
     consent: new Map<string, ConsentWrite>(),
     origin: new Map<string, OriginWrite>(),
@@ -144,6 +146,7 @@ export function createUnit(database: Database, origin: AuditOrigin) {
       grant: [...rows.grant.values()],
       session: [...rows.session.values()],
       interaction: [...rows.interaction.values()],
+      progress: [...rows.progress.values()],
       consent: [...rows.consent.values()],
       origin: [...rows.origin.values()],
     }

@@ -151,7 +151,9 @@ export function setUserDisabled(db: Db, id: string, disabled: boolean, change: C
     const owners = disabled ? await ownersWhoCanSignIn(tx) : 0
     const { count } = await tx.user.updateMany({
       where: { id, disabledAt: disabled ? null : { not: null } },
-      data: disabled ? { disabledAt: change.now, generation: { increment: 1 } } : { disabledAt: null },
+      data: disabled
+        ? { disabledAt: change.now, generation: { increment: 1 } }
+        : { disabledAt: null, deleteAfter: null }, // whoever asked to be deleted is taken back
     })
     if (count === 0) {
       if ((await tx.user.count({ where: { id } })) === 0) throw new UserNotFound(id)
@@ -212,6 +214,7 @@ export function describeUser(record: UserRecord) {
     ...{ name, givenName, familyName, picture, locale, zoneinfo, attributes },
     roles: record.roles.map((role) => role.roleName),
     disabled: record.disabledAt !== null,
+    ...(record.deleteAfter && { deleteAfter: record.deleteAfter }),
     createdAt: record.createdAt,
     updatedAt: record.updatedAt,
   }

@@ -67,6 +67,7 @@ beforeAll(async () => {
     secretKeys: createSecretKeys([Buffer.alloc(32, 1)]),
     findAccessToken: async (value) => tokens.get(value),
     audit: (entry) => audited.push(entry),
+    config: { signUp: 'invitation' },
   }
   const app = new Koa()
   app.use(requestContext({ log: createLog({ logLevel: 'info' }, { write: (line: string) => void lines.push(line) }) }))
@@ -275,6 +276,44 @@ describe('who is identified', () => {
     expect((await get('/api/v1/clients', credential)).status).toBe(403)
     await setUserDisabled(prisma, id, true, change)
     expect((await get('/api/v1/users', credential)).status).toBe(403)
+  })
+})
+
+describe('POST /invitations', () => {
+  const post = async (body: unknown, headers = bearer({ scopes: ['users:write'] })) => {
+    const answer = await fetch(`${base}/api/v1/invitations`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json', ...headers },
+      body: JSON.stringify(body),
+    })
+    return { status: answer.status, body: await answer.json() }
+  }
+
+  test('queues a mail and answers 201 without the link', async () => {
+    const { status, body } = await post({ email: 'Guest@Example.com', days: 2, language: 'de' })
+    expect([status, Object.keys(body).sort()]).toEqual([201, ['email', 'expiresAt', 'id']])
+    const mail = await prisma.mail.findFirstOrThrow({ where: { template: 'invitation' } })
+    expect(mail.sealed).toBeTruthy()
+  })
+
+  test.each([
+    ['no address', {}, 400],
+    ['something else beside it', { email: 'a@example.com', roles: ['owner'] }, 400],
+    ['half an address', { email: 'a@' }, 422],
+    ['too many days', { email: 'a@example.com', days: 31 }, 422],
+    ['half a day', { email: 'a@example.com', days: 0.5 }, 400],
+    ['a language nobody reads here', { email: 'a@example.com', language: 'tlh' }, 400],
+  ])('refuses %s', async (_what, body, status) => {
+    expect((await post(body)).status).toBe(status)
+  })
+
+  test('409 for somebody who has an account, 429 when a mailbox would be flooded, 403 without the scope', async () => {
+    await createUser(prisma, { email: 'member@example.com' }, change)
+    expect((await post({ email: 'member@example.com' })).status).toBe(409)
+    const statuses: number[] = []
+    for (let n = 0; n < 6; n++) statuses.push((await post({ email: 'flooded@example.com' })).status)
+    expect(statuses).toEqual([201, 201, 201, 201, 429, 429])
+    expect((await post({ email: 'a@example.com' }, bearer({ scopes: ['users:read'] }))).status).toBe(403)
   })
 })
 

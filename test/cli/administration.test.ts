@@ -12,6 +12,7 @@ import { accountKey, reserveGuess } from '#src/factors/guessing.ts'
 import { verifyPassword } from '#src/factors/password.ts'
 import { createSecretKeys } from '#src/keys/secret-key.ts'
 import { makeSigningKey, storeSigningKey } from '#src/keys/signing-keys.ts'
+import { unsealMail } from '#src/mail/outbox.ts'
 import { findUserByEmail } from '#src/users/users.ts'
 import { createTestDatabase, type TestDatabase } from '#test/support/database.ts'
 
@@ -38,13 +39,14 @@ afterAll(async () => {
   rmSync(directory, { recursive: true })
 })
 
-async function sallyport(args: string[], input = '') {
+async function sallyport(args: string[], input = '', env: Record<string, string> = {}) {
   const child = spawn(process.execPath, ['src/sallyport.mjs', ...args], {
     env: {
       PATH: process.env.PATH,
       DATABASE_URL: db.url,
       LOG_LEVEL: 'error',
       SECRET_KEY: secretKey.toString('base64url'),
+      ...env,
     },
   })
   child.stdin.end(input)
@@ -232,6 +234,36 @@ describe('users', () => {
     expect(await sallyport(['users', 'disable', 'nobody@example.com'])).toMatchObject({ code: 1, out: '' })
   })
 })
+
+test('users invite: a mail waits, the link is shown to nobody, and SIGN_UP decides', async () => {
+  const off = await sallyport(['users', 'invite', 'guest@example.com'])
+  expect([off.code, off.err]).toEqual([1, expect.stringContaining('SIGN_UP is off')])
+  const on = {
+    SIGN_UP: 'invitation',
+    SECRET_KEY: Buffer.from('0123456789abcdefghijklmnopqrstuv').toString('base64url'),
+  }
+  const { code, out } = await sallyport(
+    ['users', 'invite', 'guest@example.com', '--days', '3', '--language', 'fr'],
+    '',
+    on,
+  )
+  expect([code, out]).toEqual([0, expect.stringContaining('Invited guest@example.com until')])
+  const [mail] = await prisma.mail.findMany({ where: { template: 'invitation' } })
+  const secretKeys = createSecretKeys([Buffer.from('0123456789abcdefghijklmnopqrstuv')])
+  const sealed = unsealMail(secretKeys, { id: mail?.id ?? '', sealed: mail?.sealed ?? '' })
+  expect(sealed).toMatchObject({ to: 'guest@example.com', locale: 'fr', data: { days: 3 } })
+  expect(out).not.toContain((sealed.data as { token: string }).token)
+  for (const [args, words] of [
+    [['alice@example.com'], 'belongs to somebody already'],
+    [['nobody'], 'is not an email address'],
+    [['guest@example.com', '--role', 'nothing'], 'not a role here'],
+    [['guest@example.com', '--days', '99'], 'from 1 to 30'],
+    [['guest@example.com', '--language', 'tlh'], 'not a language here'],
+  ] as const) {
+    const refused = await sallyport(['users', 'invite', ...args], '', on)
+    expect([refused.code, refused.err]).toEqual([1, expect.stringContaining(words)])
+  }
+}, 60_000)
 
 test('apis and keys', async () => {
   expect(await json(['apis', 'list'])).toMatchObject([

@@ -36,6 +36,8 @@ describe.each(servers)('storage contract on PostgreSQL %s', (server) => {
       schemeAtUserinfo: () => undefined,
       endsOneAccessToken: () => one,
       issuedFor: () => source,
+      sessionIdleSeconds: 3600,
+      sessionUsed: () => undefined,
     })
     await db.database.prisma.user.create({ data: { id: userId, email: 'a@example.com', emailKey: 'a@example.com' } })
     await db.database.prisma.client.create({

@@ -126,16 +126,27 @@ describe('introspection answers what the JWT says of itself (RFC 7662 2.2)', () 
   test('an opaque token is answered as ever: it has no jti', async () => {
     const { access_token } = await j.tokensFor({ scope: 'openid' })
     const { body } = await j.introspect(access_token)
-    expect(Object.keys(body).sort()).toEqual(
-      ['active', 'client_id', 'exp', 'iat', 'iss', 'scope', 'sub', 'token_type'].sort(),
-    )
+    expect(Object.keys(body).sort()).toEqual([
+      'acr',
+      'active',
+      'auth_time',
+      'client_id',
+      'exp',
+      'iat',
+      'iss',
+      'scope',
+      'sub',
+      'token_type',
+    ])
   })
 })
 
 test('a JWT names its grant, and its row is the 16 bytes of its jti', async () => {
   const { access_token } = await personal()
   const [row] = await sql(`SELECT grant_id, kind, payload::text FROM token WHERE id = $1`, [rowIdOf(access_token)])
-  expect(row).toEqual({ grant_id: decodeJwt(access_token).grant_id, kind: 1, payload: '{"expiresWithSession":true}' })
+  const { grant_id, acr, auth_time } = decodeJwt(access_token)
+  const payload = JSON.stringify({ expiresWithSession: true, extra: { acr, auth_time } })
+  expect(row).toEqual({ grant_id, kind: 1, payload })
 })
 
 describe('it ends when', () => {

@@ -36,6 +36,27 @@ const tokenOf = (page: Page) => /name="csrf" value="([^"]+)"/.exec(page.text)?.[
 const isSignedIn = async (person: Person) =>
   (await person.open((await j.begin({ prompt: 'none', scope: 'openid' })).address)).url.includes('code=')
 
+/** A form of the account, as a person who is signed in sees it. */
+async function accountForm(
+  path: (person: Person) => Promise<string> | string,
+  fields: Record<string, string>,
+  unchanged: (person: Person) => Promise<void>,
+): Promise<Form> {
+  const { person } = await j.tokensFor({ scope: 'openid profile', prompt: 'consent' })
+  const page = await person.open(await path(person))
+  expect(page.status).toBe(200)
+  return {
+    person,
+    url: page.url,
+    fields: { csrf: tokenOf(page), ...fields },
+    refused: [403, 415],
+    unchanged: () => unchanged(person),
+  }
+}
+const alice = () => server.database.prisma.user.findUniqueOrThrow({ where: { id: j.alice.id } })
+const newestSession = () =>
+  server.database.prisma.session.findFirstOrThrow({ where: { userId: j.alice.id }, orderBy: { createdAt: 'desc' } })
+
 /** Every form there is, as its page shows it, with what it would do. */
 const forms: [string, () => Promise<Form>][] = [
   [
@@ -89,6 +110,61 @@ const forms: [string, () => Promise<Form>][] = [
       const unchanged = async () => expect((await new Person(server.url).open('/admin/setup')).status).toBe(200)
       return { person, url: page.url, fields, refused: [403, 415], unchanged }
     },
+  ],
+  [
+    'profile',
+    () =>
+      accountForm(
+        () => '/account/profile',
+        { name: 'Mallory' },
+        async () => expect((await alice()).name).toBe('Alice Liddell'),
+      ),
+  ],
+  [
+    'password',
+    () =>
+      accountForm(
+        () => '/account/security/password',
+        { current: password, password: 'a password of the attacker' },
+        async () => expect((await alice()).generation).toBe(j.alice.generation),
+      ),
+  ],
+  [
+    'ending a session',
+    () =>
+      accountForm(
+        async () => `/account/sessions/${(await newestSession()).uid}`,
+        { decision: 'end' },
+        async (person) => expect((await person.fetch('/account')).status).toBe(200),
+      ),
+  ],
+  [
+    'ending all other sessions',
+    () =>
+      accountForm(
+        () => '/account/sessions',
+        { decision: 'end-others' },
+        async () =>
+          expect(await server.database.prisma.auditEvent.count({ where: { event: 'session.ended' } })).toBe(0),
+      ),
+  ],
+  [
+    'taking an application’s access away',
+    () =>
+      accountForm(
+        () => '/account/applications/shop-web',
+        { decision: 'remove' },
+        async () => expect(await server.database.prisma.consent.count()).toBe(1),
+      ),
+  ],
+  [
+    'deleting the account',
+    () =>
+      accountForm(
+        () => '/account/data/deletion',
+        { confirm: 'yes' },
+        async () => expect((await alice()).disabledAt).toBeNull(),
+      ),
   ],
 ]
 

@@ -9,6 +9,8 @@ import { languages, type MessageKey, negotiateLocale, translator } from '#src/ht
 const catalogue = (locale: string): Record<string, string> =>
   JSON.parse(readFileSync(new URL(`../../views/locales/${locale}.json`, import.meta.url), 'utf8'))
 const english = catalogue('en')
+/** Words that some languages share. */
+const alike = ['error.description', 'error.code', 'account.applications.title']
 
 /** Every argument and tag of a message, by walking what was parsed. */
 function argumentsOf(text: string, locale: string): string[] {
@@ -40,7 +42,7 @@ describe.each(languages.map(({ code }) => code))('the catalogue %s', (locale) =>
 
   it('leaves nothing empty and nothing in English by accident', () => {
     const same = Object.entries(messages).filter(([key, text]) => locale !== 'en' && text === english[key])
-    expect(same.map(([key]) => key).filter((key) => !['error.description', 'error.code'].includes(key))).toEqual([])
+    expect(same.map(([key]) => key).filter((key) => !alike.includes(key))).toEqual([])
     for (const text of Object.values(messages)) expect(text.trim()).not.toBe('')
   })
 
@@ -59,10 +61,14 @@ it('every catalogue file is offered, and every offered language has one', async 
 it('every sentence is used', async () => {
   const { globSync } = await import('node:fs')
   const root = new URL('../../', import.meta.url).pathname
-  const files = globSync(['src/{http,interaction,admin,oauth}/**/*.ts', 'views/**/*.eta'], { cwd: root })
+  const files = globSync(['src/{http,interaction,account,admin,oauth,mail,dev}/**/*.ts', 'views/**/*.eta'], {
+    cwd: root,
+  })
   expect(files.length).toBeGreaterThan(20)
   const text = files.map((file) => readFileSync(root + file, 'utf8')).join('\n')
-  const built = /^error\.\w+\.(title|text|next)$|^setup\.error\.password\./ // `error.${screen}.title` and the like
+  // `error.${screen}.title` and the like
+  const built =
+    /^error\.\w+\.(title|text|next)$|^setup\.error\.password\.|^code\.error\.|^account\.(event\.|profile\.(\w*name)$|overview\.title$)/
   expect(Object.keys(english).filter((key) => !built.test(key) && !text.includes(`'${key}'`))).toEqual([])
 })
 

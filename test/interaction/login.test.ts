@@ -16,6 +16,7 @@ afterAll(() => hosted.stop())
 beforeEach(async () => {
   hosted.pending = pendingInteraction()
   hosted.handedOver.length = 0
+  hosted.now = new Date()
   browser = new Person(hosted.origin)
   await hosted.database.prisma.auditEvent.deleteMany()
   await hosted.database.prisma.guessLimit.deleteMany()
@@ -25,10 +26,18 @@ const open = (step = 'login') => browser.open(`/interaction/${hosted.pending?.ui
 const audits = () => hosted.database.prisma.auditEvent.findMany({ orderBy: { id: 'asc' } })
 const credentials = { identifier: person.email, password: person.password }
 
+/** What one factor is worth. */
+const passwordLogin = () => ({
+  userId,
+  amr: ['pwd'],
+  acr: 'urn:sallyport:acr:1fa',
+  at: expect.closeTo(Date.now() / 1000, -2),
+})
+
 it('hands over who signed in and how, and sends the browser on with 303 (RFC 9700 4.12)', async () => {
   const page = await browser.submit(await open(), credentials) // Person asserts the 303
   expect(page.url).toBe(`${hosted.origin}/resumed`)
-  expect(hosted.handedOver).toEqual([{ what: 'login', with: { userId, amr: ['pwd'] } }])
+  expect(hosted.handedOver).toEqual([{ what: 'login', with: passwordLogin() }])
   expect(await audits()).toMatchObject([
     { event: 'login.succeeded', outcome: 'success', actorKind: 'user', actorId: userId, clientId: 'shop-web' },
   ])
@@ -258,7 +267,7 @@ describe('an interaction', () => {
     )
     expect(german.text).toContain('Anmelden')
     await browser.submit(german, credentials)
-    expect(hosted.handedOver).toEqual([{ what: 'login', with: { userId, amr: ['pwd'] } }])
+    expect(hosted.handedOver).toEqual([{ what: 'login', with: passwordLogin() }])
   })
 
   it.each(['PUT', 'DELETE', 'PATCH'])('does not take %s: 405 and the list of what it takes', async (method) => {

@@ -5,6 +5,9 @@ import type { AddressInfo } from 'node:net'
 import Koa, { type Context } from 'koa'
 import { createSetupRouter } from '#src/admin/setup.ts'
 import { ensureOwnerRole } from '#src/bootstrap/own-api.ts'
+import type { Config } from '#src/config.ts'
+import { createDevMailRouter } from '#src/dev/mail.ts'
+import { relyingParty } from '#src/factors/passkey.ts'
 import { loadAssets } from '#src/http/assets.ts'
 import { createCsrf } from '#src/http/csrf.ts'
 import { errorPages } from '#src/http/error-page.ts'
@@ -15,11 +18,14 @@ import { createRenderer, type Renderer } from '#src/http/render.ts'
 import { requestChecks } from '#src/http/request-checks.ts'
 import { requestContext } from '#src/http/request-context.ts'
 import { securityHeaders } from '#src/http/security-headers.ts'
+import { createInvitationRouter } from '#src/interaction/invitation.ts'
 import { createInteractionRouter } from '#src/interaction/router.ts'
-import { seeOther } from '#src/interaction/step.ts'
+import { type InteractionDeps, seeOther } from '#src/interaction/step.ts'
 import { createSecretKeys, type SecretKeys } from '#src/keys/secret-key.ts'
 import { createLog } from '#src/log.ts'
+import { listMails } from '#src/mail/shown.ts'
 import { InteractionExpired, type Interactions, type PendingInteraction } from '#src/oauth/interactions.ts'
+import { invite } from '#src/registration/invitations.ts'
 import { createUnit, runUnit } from '#src/tokens/unit-of-work.ts'
 import { createTestDatabase, type TestDatabase } from '#test/support/database.ts'
 
@@ -31,16 +37,25 @@ export type Hosted = {
   /** Where the browser is sent after an answer. */
   next: string
   /** What the screens handed over, in order. */
-  handedOver: { what: 'login' | 'consent' | 'deny'; with?: unknown }[]
+  handedOver: { what: 'login' | 'consent' | 'deny' | 'unmet'; with?: unknown }[]
   lines: string[]
   secretKeys: SecretKeys
+  /** Of the newest mail that has one. */
+  newestCode(): Promise<string>
+  /** @returns the token of its link. */
+  invite(): Promise<string>
   /** The clock of the server. */
   now: Date
   stop(): Promise<void>
 }
 
 export async function startHosted(
-  options: { routes?: (ctx: Context, renderer: Renderer) => void; trustProxy?: string[]; issuerUrl?: string } = {},
+  options: {
+    routes?: (ctx: Context, renderer: Renderer) => void
+    trustProxy?: string[]
+    issuerUrl?: string
+    config?: Partial<Config>
+  } = {},
 ): Promise<Hosted> {
   const test = await createTestDatabase({ poolSize: 4 })
   const lines: string[] = []
@@ -60,6 +75,7 @@ export async function startHosted(
   const renderer = createRenderer({ config, assets })
   const csrf = createCsrf({ config, secretKeys })
 
+  const change = { now: new Date(), actor: { kind: 'system' } } as const
   const hosted: Hosted = {
     origin: `http://${local}`,
     database: test.database,
@@ -68,6 +84,16 @@ export async function startHosted(
     handedOver: [],
     lines,
     secretKeys,
+    async newestCode() {
+      const mails = await listMails(test.database.prisma, { secretKeys, issuerUrl: config.issuerUrl })
+      return /^ *(\d{4} \d{4})$/m.exec(mails[0]?.text ?? '')?.[1] ?? 'no code'
+    },
+    async invite() {
+      const email = `invited.${Date.now()}@example.com`
+      await invite(test.database.prisma, { email }, { ...change, now: new Date() }, { secretKeys, signUp: 'open' })
+      const mails = await listMails(test.database.prisma, { secretKeys, issuerUrl: config.issuerUrl })
+      return /invitation\/([\w-]+)/.exec(mails[0]?.text ?? '')?.[1] ?? 'no link'
+    },
     now: new Date(),
     async stop() {
       server.closeAllConnections()
@@ -88,22 +114,42 @@ export async function startHosted(
       hosted.handedOver.push({ what: 'consent', with: allowed })
       return hosted.next
     },
+    saveProgress(pending, progress) {
+      if (hosted.pending?.uid === pending.uid)
+        hosted.pending = {
+          ...hosted.pending,
+          progress: progress ?? undefined,
+          progressVersion: pending.progressVersion + 1,
+        }
+    },
+    async refuseUnmet() {
+      hosted.handedOver.push({ what: 'unmet' })
+      return hosted.next
+    },
     async deny() {
       hosted.handedOver.push({ what: 'deny' })
       return hosted.next
     },
   }
   const now = () => hosted.now
-  const interaction = createInteractionRouter({
+  const screens = {
     database: test.database,
-    interactions,
     renderer,
     csrf,
-    devices: createKnownDevices({ config, secretKeys, now }),
+    config: { mail: 'page', signUp: 'open', emailVerification: 'optional', ...options.config },
     secretKeys,
+    devices: createKnownDevices({ config, secretKeys, now }),
+    relyingParty: relyingParty(config.issuerUrl),
     now,
+  } satisfies Omit<InteractionDeps, 'interactions'>
+  const interaction = createInteractionRouter({ ...screens, interactions })
+  const invitation = createInvitationRouter(screens)
+  const devMail = createDevMailRouter({
+    config: { ...config, mail: 'page', production: false },
+    database: test.database,
+    renderer,
+    secretKeys,
   })
-  const change = { now: new Date(), actor: { kind: 'system' } } as const
   await ensureOwnerRole(test.database, change)
   const setup = createSetupRouter({ database: test.database, renderer, csrf, now })
 
@@ -122,6 +168,8 @@ export async function startHosted(
   })
   app.use(leaveByPage(renderer, (ctx) => ctx.path.startsWith('/oauth/authorize/')))
   app.use(interaction.routes()).use(interaction.allowedMethods())
+  app.use(invitation.routes()).use(invitation.allowedMethods())
+  app.use(devMail.routes()).use(devMail.allowedMethods())
   app.use(setup.routes()).use(setup.allowedMethods())
   app.use(async (ctx, next) => {
     if (ctx.path === '/resumed')
@@ -148,7 +196,13 @@ export function pendingInteraction(change: Partial<PendingInteraction> = {}): Pe
       tosUri: 'https://shop.example/terms',
     },
     redirectOrigin: 'https://shop.example',
+    secondFactor: 'optional',
     userId: undefined,
+    sessionUid: undefined,
+    session: undefined,
+    asked: undefined,
+    progress: undefined,
+    progressVersion: 0,
     loginHint: undefined,
     uiLocales: [],
     openidScopes: [],

@@ -9,6 +9,7 @@ import { hashPassword } from '#src/factors/password.ts'
 import { errorScreens, HttpError } from '#src/http/http-error.ts'
 import { renderFormPost, renderLoggedOut, renderLogout } from '#src/http/protocol-pages.ts'
 import type { Renderer } from '#src/http/render.ts'
+import { renderMailOff } from '#src/interaction/notice.ts'
 import { createUser } from '#src/users/users.ts'
 import { consentScopes, type Hosted, pendingInteraction } from './hosted.ts'
 
@@ -57,6 +58,7 @@ export function protocolRoutes(ctx: Context, renderer: Renderer): void {
     renderLoggedOut(ctx, renderer, { client: 'Harbour Shop', clientUri: 'https://shop.example/' })
   if (ctx.path === '/show/form-post')
     renderFormPost(ctx, renderer, { action: String(ctx.query.action), fields: { code: 'a"b<c', state: '1' } })
+  if (ctx.path === '/show/mail-off') renderMailOff(ctx, renderer, '/')
   const screen = errorScreens.find((name) => ctx.path === `/show/error/${name}`)
   if (screen)
     throw new HttpError({
@@ -121,6 +123,7 @@ export function screens(userId: string): Screen[] {
         return submit(page, '[value=allow]')
       },
     },
+    ...byMail(),
     at('logout', '/show/logout'),
     at('logged-out', '/show/logged-out'),
     {
@@ -169,6 +172,90 @@ export function screens(userId: string): Screen[] {
         return submit(page, 'form .primary')
       },
     },
+  ]
+}
+
+/** Sign-up, recovery and what a mail leads to. */
+function byMail(): Screen[] {
+  const secret = 'nine purple walruses paint'
+  const begin = (hosted: Hosted, page: Page, step: string) => {
+    hosted.pending = pendingInteraction({ uid: randomBytes(12).toString('base64url') })
+    return page.goto(addressOf(hosted, `/interaction/:uid/${step}`))
+  }
+  const recovery = async (hosted: Hosted, page: Page) => {
+    await begin(hosted, page, 'recovery')
+    await page.fill('[name=email]', person.email)
+    return submit(page, 'form .primary')
+  }
+  const proven = async (hosted: Hosted, page: Page) => {
+    await hosted.database.prisma.mail.deleteMany()
+    await recovery(hosted, page)
+    await page.fill('[name=code]', await hosted.newestCode())
+    return submit(page, 'form .primary')
+  }
+  return [
+    {
+      name: 'sign-up',
+      status: 200,
+      open: async (hosted, page) => (await begin(hosted, page, 'signup'))?.status() ?? 0,
+    },
+    {
+      name: 'sign-up-refused',
+      status: 422,
+      async open(hosted, page) {
+        await begin(hosted, page, 'signup')
+        await withoutBrowserChecks(page)
+        await page.fill('[name=name]', person.name)
+        return submit(page, 'form .primary')
+      },
+    },
+    {
+      name: 'sign-up-code',
+      status: 200,
+      async open(hosted, page) {
+        await begin(hosted, page, 'signup')
+        await page.fill('[name=name]', 'Grace Hopper')
+        await page.fill('[name=email]', 'rear.admiral.grace.hopper@example.com')
+        await page.fill('[name=password]', secret)
+        return submit(page, 'form .primary')
+      },
+    },
+    {
+      name: 'recovery',
+      status: 200,
+      open: async (hosted, page) => (await begin(hosted, page, 'recovery'))?.status() ?? 0,
+    },
+    {
+      name: 'recovery-code-refused',
+      status: 422,
+      async open(hosted, page) {
+        await hosted.database.prisma.mail.deleteMany()
+        await recovery(hosted, page)
+        await page.fill('[name=code]', '1234 5678')
+        return submit(page, 'form .primary')
+      },
+    },
+    { name: 'new-password', status: 200, open: proven },
+    {
+      name: 'new-password-refused',
+      status: 422,
+      async open(hosted, page) {
+        await proven(hosted, page)
+        await page.fill('[name=password]', 'short')
+        return submit(page, 'form .primary')
+      },
+    },
+    {
+      name: 'invitation',
+      status: 200,
+      async open(hosted, page) {
+        const response = await page.goto(addressOf(hosted, `/invitation/${await hosted.invite()}`))
+        return response?.status() ?? 0
+      },
+    },
+    at('invitation-gone', '/invitation/gone', { status: 410 }),
+    at('mails', '/dev/mail'),
+    at('mail-off', '/show/mail-off', { status: 503 }),
   ]
 }
 

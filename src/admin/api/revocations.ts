@@ -1,12 +1,12 @@
 // /api/v1/revocations: the feed for verifiers that check JWTs by themselves (docs/revocation.md), and revoking.
 import type { Context } from 'koa'
 import { z } from 'zod'
+import { readJson } from '#src/http/json-body.ts'
 import { countRevocation } from '#src/tokens/dry-run.ts'
 import { readFeed } from '#src/tokens/feed.ts'
 import { UnknownCursor } from '#src/tokens/feed-cursor.ts'
 import { findTokenId } from '#src/tokens/lineage.ts'
 import { type RevocationTarget, revoke } from '#src/tokens/revoke.ts'
-import { readJson } from './json-body.ts'
 import { badQuery, readPage, readQuery } from './page.ts'
 import { type AdminApiDeps, type AdminRoute, changeBy } from './route.ts'
 

@@ -1,9 +1,9 @@
 // /api/v1/tokens: one token and its family. A value travels in a body only: addresses end up in logs (RFC 9700 4.3.2).
 import type { Context } from 'koa'
 import { z } from 'zod'
+import { readJson } from '#src/http/json-body.ts'
 import { findFamily, findFamilyById } from '#src/tokens/lineage.ts'
 import { rowIdOfValue } from '#src/tokens/row-ids.ts'
-import { readJson } from './json-body.ts'
 import { readQuery } from './page.ts'
 import type { AdminApiDeps, AdminRoute } from './route.ts'
 

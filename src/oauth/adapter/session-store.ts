@@ -1,5 +1,6 @@
 // Browser sessions. The row is the session (its uid never changes), the cookie is one column of it: a rotation moves the cookie,
-// so the old one is gone in the same commit. Entries per client are merged, not replaced: two tabs must not undo each other.
+// so the old one is gone in the same commit. Entries per client are merged, not replaced: two tabs must not undo each other. A session
+// that nobody used for its idle lifetime is not found any more; that it is used is written down every few minutes, not at every request.
 
 import { isDeepStrictEqual } from 'node:util'
 import type { Adapter, AdapterPayload } from 'oidc-provider'
@@ -21,7 +22,13 @@ type SessionPayload = {
   exp?: number
 }
 
-export function sessionStore({ secretKeys, now }: AdapterDeps): Adapter {
+/** How far the recorded last use may lag behind. */
+const mostSecondsUnnoted = 240
+
+export function sessionStore(deps: AdapterDeps): Adapter {
+  const { secretKeys, now, isRefreshing, sessionIdleSeconds, sessionUsed } = deps
+  const noteEvery = Math.min(mostSecondsUnnoted, sessionIdleSeconds / 4)
+
   return {
     async upsert(value, payload, expiresIn) {
       const unit = currentUnit()
@@ -71,7 +78,9 @@ export function sessionStore({ secretKeys, now }: AdapterDeps): Adapter {
       for (const written of unit.rows.session.values())
         if (written.cookieHash === key) return unpack(unit, value, written)
       const found = await unit.remember(`session ${key}`, () => readSession(unit.database.pool, cookieHash))
-      return found && unpack(unit, value, note(unit, found))
+      if (!found || isIdle(found.session)) return undefined
+      noteUse(unit, found.session)
+      return unpack(unit, value, note(unit, found))
     },
 
     async findByUid(uid) {
@@ -84,7 +93,9 @@ export function sessionStore({ secretKeys, now }: AdapterDeps): Adapter {
           : unpack(unit, handleFor(unit, cookieHash), written)
       }
       const found = await unit.remember(`session uid ${uid}`, () => readSessionByUid(unit.database.pool, uid))
-      if (!found || unit.rows.sessionEnd.has(hex(found.session.cookieHash))) return undefined
+      if (!found || isIdle(found.session) || unit.rows.sessionEnd.has(hex(found.session.cookieHash))) return undefined
+      // Looking a token up is not use: APIs do that by themselves. An application that refreshes for a person is.
+      if (isRefreshing()) noteUse(unit, found.session)
       return unpack(unit, handleFor(unit, found.session.cookieHash), note(unit, found))
     },
 
@@ -95,6 +106,15 @@ export function sessionStore({ secretKeys, now }: AdapterDeps): Adapter {
     consume: unsupported('Session', 'consume'),
     revokeByGrantId: unsupported('Session', 'revokeByGrantId'),
     findByUserCode: unsupported('Session', 'user code'),
+  }
+
+  function isIdle({ lastUsedAt }: SessionRow): boolean {
+    return lastUsedAt + sessionIdleSeconds <= now().getTime() / 1000
+  }
+
+  function noteUse(unit: Unit, { uid, lastUsedAt }: SessionRow): void {
+    if (unit.sessions.has(uid) || lastUsedAt + noteEvery > now().getTime() / 1000) return
+    sessionUsed(uid)
   }
 
   function unpack(unit: Unit, value: string, row: SessionRow | SessionWrite): AdapterPayload {

@@ -14,6 +14,10 @@ export type AdapterDeps = {
   endsOneAccessToken: () => boolean
   /** The value of the code or refresh token that the tokens of this request are issued for. */
   issuedFor: () => string | undefined
+  /** A session that was not used for so long is over. */
+  sessionIdleSeconds: number
+  /** Records that a session is in use; called at most every few minutes a session. */
+  sessionUsed: (uid: string) => void
   now: () => Date
 }
 

@@ -149,6 +149,7 @@ function claimsOfJwt(unit: Unit, row: TokenRow): Payload {
     extra: {
       ...(row.userId === null && { sub: row.clientId }),
       ...(row.grantId !== null && { grant_id: row.grantId }),
+      ...(row.payload.extra as object | undefined), // how and when the person signed in
     },
   }
 }

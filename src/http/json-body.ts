@@ -1,11 +1,11 @@
-// The JSON body of a request to the admin API, read strictly: one type, one size, the fields its schema names and no others. A misspelt
+// The JSON body of a request, read strictly: one type, one size, the fields its schema names and no others. A misspelt
 // `dryRun` that was ignored would revoke for real.
 import { isUtf8 } from 'node:buffer'
 import type { Context } from 'koa'
 import type { z } from 'zod'
-import { readBody } from '#src/http/form.ts'
-import { HttpError } from '#src/http/http-error.ts'
 import { quote } from '#src/refusal.ts'
+import { readBody } from './form.ts'
+import { HttpError } from './http-error.ts'
 
 /** @throws HttpError 400 that names the field, 413, 415 */
 export async function readJson<T>(ctx: Context, schema: z.ZodType<T>): Promise<T> {

@@ -1,0 +1,66 @@
+// Everything that is held about the person, as one file (GDPR art. 15 and 20). No secret is in it: of a password or key, that it is there.
+import { listApiKeys } from '#src/access/api-keys.ts'
+import { listPersonEvents } from '#src/audit/activity.ts'
+import { listCredentials } from '#src/factors/credentials.ts'
+import { template } from '#src/http/render.ts'
+import { listApplications } from '#src/tokens/applications.ts'
+import { listSessions } from '#src/tokens/sessions.ts'
+import { currentUnit } from '#src/tokens/unit-of-work.ts'
+import { describeUser } from '#src/users/users.ts'
+import { refuseDecision } from './decision.ts'
+import { type AccountDeps, type AccountPage, type AccountRequest, renderAccount } from './page.ts'
+
+const data = template<Record<string, never>>('account/data')
+
+/** The newest; older ones stay in the record, which an administrator can read. */
+const mostEvents = 10_000
+
+export function dataPage({ config, database: { prisma }, renderer }: AccountDeps): AccountPage {
+  return {
+    path: '/account/data',
+    section: 'data',
+    sensitive: true,
+
+    async show(request) {
+      renderAccount(renderer, request, data, {}, { section: 'data' })
+    },
+
+    async submit(request, form) {
+      if (form.get('decision') !== 'download') refuseDecision()
+      const { ctx, person } = request
+      currentUnit().audit({
+        event: 'user.data_exported',
+        outcome: 'success',
+        actor: { kind: 'user', id: person.id },
+        target: { kind: 'user', id: person.id },
+      })
+      ctx.body = JSON.stringify(await collect(request), null, 2)
+      ctx.type = 'application/json; charset=utf-8'
+      ctx.set('Content-Disposition', 'attachment; filename="account-data.json"')
+      ctx.set('Cache-Control', 'no-store')
+    },
+  }
+
+  async function collect({ person, now }: AccountRequest): Promise<object> {
+    const userId = person.id
+    const [credentials, sessions, applications, apiKeys, activity] = await Promise.all([
+      listCredentials(prisma, userId),
+      listSessions(prisma, { userId, idleSeconds: config.sessionIdleTtlSeconds, now }),
+      listApplications(prisma, userId, now),
+      listApiKeys(prisma, { userId }),
+      listPersonEvents(prisma, userId, { skip: 0, limit: mostEvents }),
+    ])
+    return {
+      issuer: config.issuerUrl,
+      exportedAt: now,
+      profile: describeUser(person),
+      credentials,
+      sessions: sessions.map(({ uid: _, ...session }) => session),
+      applications,
+      apiKeys: apiKeys.map(({ name, apiIdentifier, scopes, createdAt, expiresAt, lastUsedAt, revokedAt }) => ({
+        ...{ name, apiIdentifier, scopes, createdAt, expiresAt, lastUsedAt, revokedAt },
+      })),
+      activity,
+    }
+  }
+}

@@ -1,0 +1,116 @@
+// What every account page is made of: who looks at it, the frame around it, and the two ways it answers.
+import type { Context } from 'koa'
+import type { Change } from '#src/audit/change.ts'
+import type { Config } from '#src/config.ts'
+import type { Database } from '#src/db/database.ts'
+import type { Form } from '#src/http/form.ts'
+import type { MessageKey, Translator } from '#src/http/i18n.ts'
+import type { Renderer, Template } from '#src/http/render.ts'
+import type { Visitor } from '#src/oauth/visitors.ts'
+import { currentUnit } from '#src/tokens/unit-of-work.ts'
+import type { UserRecord } from '#src/users/users.ts'
+
+export type AccountDeps = {
+  config: Pick<Config, 'sessionIdleTtlSeconds' | 'accountDeletionGraceDays' | 'issuerUrl'>
+  database: Database
+  renderer: Renderer
+  now: () => Date
+}
+
+/** A request of somebody who is signed in. Whatever a page shows or changes is this person's. */
+export type AccountRequest = {
+  ctx: Context
+  visitor: Visitor
+  person: UserRecord
+  words: Translator
+  csrf: string
+  now: Date
+}
+
+export type AccountPage = {
+  /** An address of its own: forms post to where they were shown. */
+  path: string
+  section: Section
+  /** Asks for a sign-in that is at most five minutes old (ASVS 7.5.1), before it shows and before it does anything. */
+  sensitive?: boolean
+  show(request: AccountRequest): Promise<void>
+  submit?(request: AccountRequest, form: Form): Promise<void>
+}
+
+const sections = {
+  overview: { path: '/account', icon: 'home' },
+  profile: { path: '/account/profile', icon: 'person' },
+  security: { path: '/account/security', icon: 'shield' },
+  sessions: { path: '/account/sessions', icon: 'monitor' },
+  applications: { path: '/account/applications', icon: 'grid' },
+  activity: { path: '/account/activity', icon: 'clock' },
+  data: { path: '/account/data', icon: 'archive' },
+} as const
+export type Section = keyof typeof sections
+
+/** What a page may say was done, by the value of `done` in its address: nothing else of an address is ever shown. */
+const doneMessages = {
+  profile: 'account.done.profile',
+  password: 'account.done.password',
+  session: 'account.done.session',
+  sessions: 'account.done.sessions',
+  application: 'account.done.application',
+} as const satisfies Record<string, MessageKey>
+type Done = keyof typeof doneMessages
+
+type Frame = {
+  nav: readonly { href: string; label: string; icon: string; current: boolean }[]
+  person: string
+  initial: string
+  csrf: string
+  action: string
+  done: string | undefined
+}
+
+/** @param request.section what the menu marks. */
+export function renderAccount<Data extends object>(
+  renderer: Renderer,
+  { ctx, person, words, csrf }: AccountRequest,
+  page: Template<Data>,
+  data: Data,
+  options: { section: Section; status?: number },
+): void {
+  const { t } = words
+  const done = String(ctx.query.done ?? '')
+  const frame: Frame = {
+    nav: (Object.keys(sections) as Section[]).map((name) => ({
+      href: sections[name].path,
+      label: t(`account.${name}.title`),
+      icon: sections[name].icon,
+      current: name === options.section,
+    })),
+    person: person.email,
+    initial: [...(person.name ?? person.email)][0] ?? '',
+    csrf,
+    action: ctx.path,
+    done: ctx.method === 'GET' && Object.hasOwn(doneMessages, done) ? t(doneMessages[done as Done]) : undefined,
+  }
+  renderer.renderPage(
+    ctx,
+    page,
+    { ...frame, ...data },
+    { status: options.status ?? 200, uiLocales: localesOf(person), languageSwitch: true },
+  )
+}
+
+export function localesOf(person: UserRecord): string[] {
+  return person.locale ? [person.locale] : []
+}
+
+/** After a form: to a page that can be loaded again without doing it again. */
+export function goOn(ctx: Context, path: string, done?: Done): void {
+  ctx.set('Location', done ? `${path}?done=${done}` : path)
+  ctx.set('Cache-Control', 'no-store')
+  ctx.body = null
+  ctx.status = 303
+}
+
+/** What the person changes, they change by themselves. */
+export function changeBy({ person, now }: AccountRequest): Change {
+  return { now, actor: { kind: 'user', id: person.id }, origin: currentUnit().origin }
+}

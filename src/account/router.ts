@@ -1,0 +1,104 @@
+// What a person does with their own identity. Every page stands in the table below and passes through the one guard of this file, so
+// none can be open by oversight: a session, a sign-in that is fresh enough, a CSRF token of this very session on every form.
+//
+//   GET  /account/…        without a session -> 303 through the login, and back to the page
+//   POST /account/…        its own address; afterwards 303 to a page that can be loaded again
+//   GET  /account/callback the way back from the login; GET /account/deleted after the last form of all
+import Router from '@koa/router'
+import type { Context } from 'koa'
+import type { Csrf } from '#src/http/csrf.ts'
+import { readForm } from '#src/http/form.ts'
+import { HttpError } from '#src/http/http-error.ts'
+import { template } from '#src/http/render.ts'
+import type { Visitors } from '#src/oauth/visitors.ts'
+import { Refusal } from '#src/refusal.ts'
+import { findUser } from '#src/users/users.ts'
+import { activityPage } from './activity.ts'
+import { applicationPage, applicationsPage } from './applications.ts'
+import { dataPage } from './data.ts'
+import { deletionPage } from './deletion.ts'
+import { overviewPage } from './overview.ts'
+import { type AccountDeps, type AccountPage, type AccountRequest, goOn, localesOf } from './page.ts'
+import { passwordPage } from './password.ts'
+import { profilePage } from './profile.ts'
+import { securityPage } from './security.ts'
+import { sessionPage, sessionsPage } from './sessions.ts'
+
+export const accountPages = (deps: AccountDeps): AccountPage[] => [
+  overviewPage(deps),
+  profilePage(deps),
+  securityPage(deps),
+  passwordPage(deps),
+  sessionsPage(deps),
+  sessionPage(deps),
+  applicationsPage(deps),
+  applicationPage(deps),
+  activityPage(deps),
+  dataPage(deps),
+  deletionPage(deps),
+]
+
+/** How long ago the sign-in may be for something sensitive (ASVS 7.5.1). The form asks a little earlier than its answer is judged, so
+ *  that nobody who fills it in at once is sent away with it. */
+const freshSeconds = { show: 180, submit: 300 }
+
+const leftPage = template<Record<string, never>>('account/left')
+const deletedPage = template<{ days: number }>('account/deleted')
+
+export function createAccountRouter(deps: AccountDeps & { visitors: Visitors; csrf: Csrf }): Router {
+  const { config, database, renderer, visitors, csrf, now } = deps
+  const router = new Router()
+
+  router.get('/account/callback', async (ctx) => {
+    const arrival = visitors.arrive(ctx)
+    if (arrival !== 'refused') return goOn(ctx, arrival.to)
+    // They cancelled: whoever is signed in keeps what they had.
+    if (await visitors.who(ctx)) return goOn(ctx, '/account')
+    renderer.renderPage(ctx, leftPage, {})
+  })
+  router.get('/account/deleted', (ctx) =>
+    renderer.renderPage(ctx, deletedPage, { days: config.accountDeletionGraceDays }, { languageSwitch: true }),
+  )
+
+  for (const page of accountPages(deps)) {
+    router.get(page.path, async (ctx) => {
+      const request = await admit(ctx, page, freshSeconds.show)
+      if (request) await answer(() => page.show(request))
+    })
+    const { submit } = page
+    if (submit)
+      router.post(page.path, async (ctx) => {
+        // What a form of somebody else's session, or of none, wants is not looked at: only where it was shown.
+        const request = await admit(ctx, page, freshSeconds.submit)
+        if (!request) return
+        const form = await readForm(ctx)
+        csrf.verify(ctx, form, { binding: bindingOf(request) })
+        await answer(() => submit(request, form))
+      })
+  }
+  return router
+
+  async function admit(ctx: Context, page: AccountPage, withinSeconds: number): Promise<AccountRequest | undefined> {
+    const back = ctx.method === 'POST' ? ctx.path : ctx.url
+    const visitor = await visitors.enter(ctx, { back, ...(page.sensitive ? { withinSeconds } : {}) })
+    if (!visitor) return undefined
+    const person = await findUser(database.prisma, visitor.userId)
+    if (!person) throw new HttpError({ status: 404, error: 'not_found', description: 'There is nobody here any more.' })
+    const words = renderer.translator(ctx, localesOf(person))
+    return { ctx, visitor, person, words, csrf: csrf.token(ctx, bindingOf({ visitor })), now: now() }
+  }
+}
+
+/** A token is good for the session it was shown in, and for no other. */
+const bindingOf = ({ visitor }: Pick<AccountRequest, 'visitor'>): string => `account ${visitor.sessionUid}`
+
+/** Somebody else's and what never was look the same. */
+async function answer(run: () => Promise<void>): Promise<void> {
+  try {
+    await run()
+  } catch (error) {
+    if (error instanceof Refusal && error.kind === 'missing')
+      throw new HttpError({ status: 404, error: 'not_found', description: 'There is nothing at this address.' })
+    throw error
+  }
+}

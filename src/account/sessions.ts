@@ -1,0 +1,85 @@
+// Where the person is signed in, and ending it: one by one, or all but this one. No fresh sign-in is asked for: whoever finds a stranger
+// in the list should not have to look for their password first.
+import { template } from '#src/http/render.ts'
+import { SessionNotFound } from '#src/tokens/revoke.ts'
+import { endOtherSessions, endOwnSession, listSessions, type OpenSession } from '#src/tokens/sessions.ts'
+import { refuseDecision } from './decision.ts'
+import { type AccountDeps, type AccountPage, type AccountRequest, changeBy, goOn, renderAccount } from './page.ts'
+import { type Device, device, type Moment, moment } from './words.ts'
+
+export type SessionLine = {
+  href: string
+  device: Device
+  address: string | undefined
+  began: Moment
+  lastUsed: Moment
+  current: boolean
+}
+export type SessionsPage = { current: SessionLine | undefined; others: readonly SessionLine[] }
+
+const sessions = template<SessionsPage>('account/sessions')
+const session = template<{ session: SessionLine }>('account/session')
+
+export function sessionsPage(deps: AccountDeps): AccountPage {
+  const { database, renderer } = deps
+  return {
+    path: '/account/sessions',
+    section: 'sessions',
+
+    async show(request) {
+      const lines = (await findSessions(deps, request)).map((open) => describe(request, open))
+      renderAccount(
+        renderer,
+        request,
+        sessions,
+        { current: lines.find(({ current }) => current), others: lines.filter(({ current }) => !current) },
+        { section: 'sessions' },
+      )
+    },
+
+    async submit(request, form) {
+      if (form.get('decision') !== 'end-others') refuseDecision()
+      const { person, visitor, ctx } = request
+      await endOtherSessions(database.prisma, { userId: person.id, uid: visitor.sessionUid }, changeBy(request))
+      goOn(ctx, '/account/sessions', 'sessions')
+    },
+  }
+}
+
+export function sessionPage(deps: AccountDeps): AccountPage {
+  const { database, renderer } = deps
+  return {
+    path: '/account/sessions/:uid',
+    section: 'sessions',
+
+    async show(request) {
+      const uid = String(request.ctx.params.uid)
+      const found = (await findSessions(deps, request)).find((open) => open.uid === uid)
+      if (!found) throw new SessionNotFound(uid)
+      renderAccount(renderer, request, session, { session: describe(request, found) }, { section: 'sessions' })
+    },
+
+    async submit(request, form) {
+      if (form.get('decision') !== 'end') refuseDecision()
+      const { person, ctx } = request
+      await endOwnSession(database.prisma, { userId: person.id, uid: String(ctx.params.uid) }, changeBy(request))
+      goOn(ctx, '/account/sessions', 'session')
+    },
+  }
+}
+
+function findSessions({ config, database }: AccountDeps, { person, now }: AccountRequest): Promise<OpenSession[]> {
+  return listSessions(database.prisma, { userId: person.id, idleSeconds: config.sessionIdleTtlSeconds, now })
+}
+
+function describe({ words, person, visitor, now }: AccountRequest, open: OpenSession): SessionLine {
+  const at = (time: Date) => moment(words, time, now, person.zoneinfo)
+  return {
+    href: `/account/sessions/${encodeURIComponent(open.uid)}`,
+    device: device(words, open.userAgent),
+    address: open.address ?? undefined,
+    began: at(open.beganAt),
+    lastUsed: at(open.lastUsedAt),
+    current: open.uid === visitor.sessionUid,
+  }
+}

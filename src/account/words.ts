@@ -1,0 +1,73 @@
+// Times, devices and scopes in the words of the person who reads them.
+import Bowser from 'bowser'
+import type { MessageKey, Translator } from '#src/http/i18n.ts'
+
+export type Moment = { iso: string; ago: string; full: string }
+
+const steps = [
+  [60, 'second', 1],
+  [3600, 'minute', 60],
+  [86_400, 'hour', 3600],
+  [30 * 86_400, 'day', 86_400],
+  [365 * 86_400, 'month', 30 * 86_400],
+  [Number.POSITIVE_INFINITY, 'year', 365 * 86_400],
+] as const
+
+/** @param zone an IANA time zone; unknown or none is UTC, which then stands beside the time. */
+export function moment({ locale, t }: Translator, at: Date, now: Date, zone: string | null): Moment {
+  const seconds = Math.max(0, (now.getTime() - at.getTime()) / 1000)
+  const [, unit, size] = steps.find(([below]) => seconds < below) ?? steps[5]
+  const ago =
+    unit === 'second'
+      ? t('account.justNow')
+      : new Intl.RelativeTimeFormat(locale, { numeric: 'always' }).format(-Math.floor(seconds / size), unit)
+  return { iso: at.toISOString(), ago, full: formatTime(locale, at, zone) }
+}
+
+function formatTime(locale: string, at: Date, zone: string | null): string {
+  return new Intl.DateTimeFormat(locale, {
+    year: 'numeric',
+    month: 'short',
+    day: 'numeric',
+    hour: 'numeric',
+    minute: '2-digit',
+    timeZoneName: 'short',
+    timeZone: zone && timeZones().includes(zone) ? zone : 'UTC',
+  }).format(at)
+}
+
+export function formatDay({ locale }: Translator, at: Date, zone: string | null): string {
+  const timeZone = zone && timeZones().includes(zone) ? zone : 'UTC'
+  return new Intl.DateTimeFormat(locale, { dateStyle: 'long', timeZone }).format(at)
+}
+
+let zones: readonly string[] | undefined
+
+export function timeZones(): readonly string[] {
+  zones ??= ['UTC', ...Intl.supportedValuesOf('timeZone').filter((name) => name !== 'UTC')]
+  return zones
+}
+
+export type Device = { name: string; icon: 'phone' | 'monitor' }
+
+/** "Firefox on Windows". What a browser says of itself is a hint, not a proof. */
+export function device({ t }: Translator, userAgent: string | null): Device {
+  const { browser, os, platform } = userAgent ? Bowser.parse(userAgent) : { browser: {}, os: {}, platform: {} }
+  const icon = platform.type === 'mobile' || platform.type === 'tablet' ? 'phone' : 'monitor'
+  const system = /^iP(hone|ad)$/.test(platform.model ?? '') ? platform.model : os.name
+  if (browser.name && system) return { name: t('account.device', { browser: browser.name, system }), icon }
+  return { name: browser.name || system || t('account.device.unknown'), icon } // Bowser leaves some empty
+}
+
+const known = {
+  openid: 'scope.openid',
+  profile: 'scope.profile',
+  email: 'scope.email',
+  address: 'scope.address',
+  phone: 'scope.phone',
+  offline_access: 'scope.offline_access',
+} as const satisfies Record<string, MessageKey>
+
+export function openidScope({ t }: Translator, name: string): string {
+  return Object.hasOwn(known, name) ? t(known[name as keyof typeof known]) : name
+}

@@ -1,0 +1,270 @@
+// The order of a sign-in, in one place:
+//
+//   first factor -> second factor, when role, client, request or the person's own factors ask for one
+//                -> enrolment, when policy asks and there is none -> recovery codes, shown once
+//                -> completeLogin, with what was truly proven
+//
+// How far somebody came is a column of the pending request (oauth/interactions.ts): whose sign-in it is, what was proven and when. The
+// browser holds none of it and can only answer the question that waits; which one that is, is worked out anew at every request from
+// what was proven and where the person stands at that moment. A first factor begins the sign-in anew, so one person's proofs never
+// count for another. Every step names the version of the column that it saw, and of two that saw the same one counts.
+import type { Context } from 'koa'
+import { z } from 'zod'
+import type { Change } from '#src/audit/change.ts'
+import type { Database } from '#src/db/database.ts'
+import {
+  type Acr,
+  combineMethods,
+  type FactorKind,
+  levelOf,
+  methods,
+  type Proof,
+  phishingResistant,
+  twoFactors,
+} from '#src/factors/assurance.ts'
+import { replaceRecoveryCodes } from '#src/factors/recovery-code.ts'
+import { findStanding, isEnough, reachableLevel, type Standing } from '#src/factors/second-factors.ts'
+import type { Csrf } from '#src/http/csrf.ts'
+import type { KnownDevices } from '#src/http/known-device.ts'
+import { requestOf } from '#src/http/request-context.ts'
+import type { SecretKeys } from '#src/keys/secret-key.ts'
+import type { Interactions, PendingInteraction } from '#src/oauth/interactions.ts'
+import { strongerProof } from '#src/oauth/requested-acr.ts'
+import { currentUnit } from '#src/tokens/unit-of-work.ts'
+import { emailKey } from '#src/users/users.ts'
+import { stepUrl } from './step.ts'
+
+/** The question that waits. `complete` and `unmet` are none: the browser goes on without one. */
+export type Position =
+  | { step: 'login' | 'consent' }
+  | { step: 'second-factor'; person: Standing; progress: Progress; passkeyOnly: boolean }
+  | { step: 'enrolment'; person: Standing; progress: Progress; passkeyOnly: boolean }
+  | { step: 'recovery-codes'; person: Standing; progress: Progress }
+  | { step: 'complete' | 'unmet'; person: Standing; progress: Progress }
+
+export type SignIn = Readonly<{
+  /** Where the sign-in stands. Reads, and changes nothing. */
+  find(pending: PendingInteraction): Promise<Position>
+  /** Somebody proved who they are: whatever was proven before in this request is forgotten.
+   *  @param amr RFC 8176, where the factor does not say it by itself. @returns where the browser goes. */
+  proveFirst(
+    ctx: Context,
+    pending: PendingInteraction,
+    proof: { userId: string; factor: FactorKind; amr?: readonly string[] },
+  ): Promise<string>
+  /** The same person proved one thing more. @param at of `find`, for this request. @returns where the browser goes. */
+  proveMore(
+    ctx: Context,
+    pending: PendingInteraction,
+    at: Position & { progress: Progress },
+    proof: { factor: FactorKind; amr?: readonly string[]; enrolled?: boolean },
+  ): Promise<string>
+  /** The person has their recovery codes. @returns where the browser goes. */
+  codesWritten(ctx: Context, pending: PendingInteraction, at: Position & { progress: Progress }): Promise<string>
+  /** Keeps what a screen needs at its next step. */
+  keep(pending: PendingInteraction, progress: Progress): void
+  /** Leaves the screens from where no question waits. @returns where the browser goes. */
+  leave(ctx: Context, pending: PendingInteraction, at: Position): Promise<string>
+  /** Somebody else, or from the beginning. @returns where the browser goes. */
+  restart(pending: PendingInteraction): string
+  seal(pending: PendingInteraction, what: string, plain: string): string
+  unseal(pending: PendingInteraction, what: string, sealed: string): string
+  changeBy(ctx: Context, person: Standing): Change
+}>
+
+const progressShape = z.strictObject({
+  userId: z.string(),
+  /** The person's generation when it began: what ends their sessions ends this, too. */
+  generation: z.number(),
+  /** The session counts, so the first factor was not asked again. */
+  fromSession: z.boolean(),
+  proofs: z.array(z.strictObject({ factor: z.string(), amr: z.array(z.string()), at: z.number() })),
+  /** The seed of an app that is being set up, sealed. */
+  seed: z.string().optional(),
+  /** Recovery codes that wait to be written down, sealed. */
+  codes: z.string().optional(),
+})
+export type Progress = Readonly<Omit<z.infer<typeof progressShape>, 'proofs'> & { proofs: readonly Proof[] }>
+
+export type SignInDeps = {
+  database: Database
+  interactions: Interactions
+  secretKeys: SecretKeys
+  csrf: Csrf
+  devices: KnownDevices
+  now: () => Date
+}
+
+export function createSignIn({
+  database: { prisma },
+  interactions,
+  secretKeys,
+  csrf,
+  devices,
+  now,
+}: SignInDeps): SignIn {
+  const signIn: SignIn = {
+    async find(pending) {
+      const progress = readProgress(pending)
+      const person = await findPerson(progress?.userId ?? steppingUp(pending))
+      if (!person) return { step: pending.prompt }
+      if (!progress)
+        return place(pending, person, {
+          userId: person.userId,
+          generation: person.generation,
+          fromSession: true,
+          proofs: [],
+        })
+      // Switched off, or their sessions ended, while the form was open.
+      if (progress.generation !== person.generation) return { step: pending.prompt }
+      return place(pending, person, progress)
+    },
+
+    async proveFirst(ctx, pending, { userId, factor, amr }) {
+      const person = await findPerson(userId)
+      if (!person) return signIn.restart(pending)
+      const { generation } = person
+      const proofs = [proofOf(factor, amr)]
+      return advance(ctx, pending, person, { userId, generation, fromSession: false, proofs })
+    },
+
+    async proveMore(ctx, pending, at, { factor, amr, enrolled = false }) {
+      const { seed: _, ...before } = at.progress
+      const progress = { ...before, proofs: [...before.proofs, proofOf(factor, amr)] }
+      const person = await findPerson(progress.userId)
+      if (!person) return signIn.restart(pending)
+      if (!enrolled || person.recoveryCodes > 0) return advance(ctx, pending, person, progress)
+      const codes = await replaceRecoveryCodes(prisma, person.userId, signIn.changeBy(ctx, person))
+      return advance(ctx, pending, person, { ...progress, codes: signIn.seal(pending, 'codes', codes.join(' ')) })
+    },
+
+    async codesWritten(ctx, pending, at) {
+      const { codes: _, ...progress } = at.progress
+      const person = await findPerson(progress.userId)
+      return person ? advance(ctx, pending, person, progress) : signIn.restart(pending)
+    },
+
+    keep(pending, progress) {
+      interactions.saveProgress(pending, progress)
+    },
+
+    async leave(ctx, pending, at) {
+      if (at.step === 'complete') return complete(ctx, pending, at.person, at.progress)
+      if (at.step === 'unmet') return refuseUnmet(ctx, pending, at.person)
+      return stepUrl(pending, at.step)
+    },
+
+    restart(pending) {
+      interactions.saveProgress(pending, null)
+      return stepUrl(pending)
+    },
+
+    // To this request and nothing else: what was sealed for one cannot be opened in another.
+    seal: (pending, what, plain) => secretKeys.seal('sign-in', `${pending.uid} ${what}`, plain),
+    unseal: (pending, what, sealed) => secretKeys.unseal('sign-in', `${pending.uid} ${what}`, sealed).toString(),
+
+    changeBy(ctx, person) {
+      const { requestId } = requestOf(ctx)
+      const origin = { address: ctx.ip, userAgent: ctx.get('User-Agent') || undefined, requestId }
+      return { now: now(), actor: { kind: 'user', id: person.userId }, origin }
+    },
+  }
+  return Object.freeze(signIn)
+
+  async function findPerson(userId: string | undefined): Promise<Standing | undefined> {
+    const person = userId === undefined ? undefined : await findStanding(prisma, userId)
+    return person?.disabled ? undefined : person
+  }
+
+  function proofOf(factor: FactorKind, amr: readonly string[] | undefined): Proof {
+    return {
+      factor,
+      amr: [...(amr ?? (factor === 'passkey' ? [] : methods[factor]))],
+      at: Math.floor(now().getTime() / 1000),
+    }
+  }
+
+  async function advance(
+    ctx: Context,
+    pending: PendingInteraction,
+    person: Standing,
+    progress: Progress,
+  ): Promise<string> {
+    const at = place(pending, person, progress)
+    if (at.step === 'complete' || at.step === 'unmet') return signIn.leave(ctx, pending, at)
+    interactions.saveProgress(pending, progress)
+    return stepUrl(pending, at.step)
+  }
+
+  async function complete(
+    ctx: Context,
+    pending: PendingInteraction,
+    person: Standing,
+    progress: Progress,
+  ): Promise<string> {
+    const { amr, level, since } = provenBy(pending, progress)
+    currentUnit().audit({
+      event: 'login.succeeded',
+      outcome: 'success',
+      actor: { kind: 'user', id: person.userId },
+      clientId: pending.client.id,
+      detail: { amr },
+    })
+    const who = { userId: person.userId, amr, acr: level, at: since }
+    const next = await interactions.completeLogin(ctx, pending, who)
+    csrf.rotate(ctx)
+    const key = emailKey(person.email)
+    if (key !== undefined) devices.remember(ctx, key)
+    return next
+  }
+
+  async function refuseUnmet(ctx: Context, pending: PendingInteraction, person: Standing): Promise<string> {
+    currentUnit().audit({
+      event: 'login.failed',
+      outcome: 'failure',
+      actor: { kind: 'user', id: person.userId },
+      clientId: pending.client.id,
+      detail: { reason: 'unmet_authentication_requirements' },
+    })
+    return interactions.refuseUnmet(ctx, pending)
+  }
+}
+
+/** The order itself. */
+function place(pending: PendingInteraction, person: Standing, progress: Progress): Position {
+  const { level } = provenBy(pending, progress)
+  const enough = (reached: Acr) => isEnough(reached, person, pending, pending.asked)
+  if (progress.codes !== undefined) return { step: 'recovery-codes', person, progress }
+  if (enough(level)) return { step: 'complete', person, progress }
+
+  const passkeyOnly = !enough(twoFactors)
+  if (enough(reachableLevel(person))) return { step: 'second-factor', person, progress, passkeyOnly }
+  // Policy asks and there is nothing to ask for. Where only the client asks, a password alone must not be enough to add a factor.
+  const policy = person.roleRequires || pending.secondFactor === 'required'
+  if (policy && person.totp + person.passkeys === 0 && enough(phishingResistant))
+    return { step: 'enrolment', person, progress, passkeyOnly }
+  return { step: 'unmet', person, progress }
+}
+
+/** Everything that counts, together. It was all proven at or after `since`, which is what `max_age` is about (OIDC Core 2, auth_time). */
+function provenBy(
+  pending: PendingInteraction,
+  { fromSession, proofs }: Progress,
+): { amr: string[]; level: Acr; since: number } {
+  const session = fromSession ? pending.session : undefined
+  const kinds = new Map(proofs.map(({ factor, amr }) => [factor, amr]))
+  const amr = combineMethods([...(session ? [session.amr] : []), ...kinds.values()])
+  const times = [...(session ? [session.at] : []), ...proofs.map(({ at }) => at)]
+  return { amr, level: levelOf(amr), since: Math.min(...times) }
+}
+
+/** @returns the signed-in person, when all that is missing is a stronger proof: their session stands for the first factor. */
+function steppingUp({ prompt, reasons, userId, session }: PendingInteraction): string | undefined {
+  return prompt === 'login' && session && reasons.every((reason) => reason === strongerProof) ? userId : undefined
+}
+
+function readProgress(pending: PendingInteraction): Progress | undefined {
+  if (pending.progress === undefined || pending.progress === null) return undefined
+  const progress = progressShape.parse(pending.progress) as Progress
+  return progress.fromSession && progress.userId !== steppingUp(pending) ? undefined : progress
+}

@@ -1,0 +1,166 @@
+// Every route of the account against everybody who might knock: nobody, another person, the person. Made from the table of pages, so a
+// page that is added is asked too.
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type AccountHome, accountTable, startAccount, tokenOf } from '#test/support/account.ts'
+import { type Page, Person } from '#test/support/person.ts'
+
+let home: AccountHome
+let alice: Person
+let bob: Person
+/** Where Alice finds something of her own. */
+let own: Record<string, string>
+
+beforeAll(async () => {
+  home = await startAccount()
+  const { person } = await home.tokensFor({ scope: 'openid profile', prompt: 'consent' })
+  alice = person
+  const [session] = await home.sessionsOf(home.alice.id)
+  own = { ':uid': session?.uid ?? '', ':clientId': 'shop-web' }
+  bob = (await home.enter('/account', { as: 'bob@example.com' })).person
+})
+afterAll(() => home.stop())
+
+const pages = accountTable
+const addressOf = (path: string) => path.replace(/:\w+/, (name) => own[name] ?? '')
+const isObject = (path: string) => path.includes(':')
+
+/** Everything that could have been changed. */
+async function state(): Promise<string> {
+  const { prisma } = home.server.database
+  return JSON.stringify([
+    await prisma.user.findMany({ orderBy: { id: 'asc' } }),
+    (await prisma.session.findMany({ where: { endedAt: null }, orderBy: { uid: 'asc' } })).map(({ uid, userId }) => [
+      uid,
+      userId,
+    ]),
+    await prisma.consent.findMany(),
+    (await prisma.grant.findMany({ where: { revokedAt: null }, orderBy: { id: 'asc' } })).map(({ id }) => id),
+    await prisma.credential.findMany({ orderBy: { id: 'asc' } }),
+  ])
+}
+
+/** Every button there is. */
+const decisions = ['end', 'end-others', 'remove', 'download'] as const
+const everything = { confirm: 'yes', name: 'Mallory', current: 'x', password: 'a password of the attacker' }
+
+const post = (person: Person, path: string, fields: Record<string, string>, headers: Record<string, string> = {}) =>
+  person.fetch(path, {
+    method: 'POST',
+    body: new URLSearchParams(fields),
+    headers: { Origin: home.server.url, ...headers },
+  })
+
+test('there are pages, and each has a path of its own', () => {
+  expect(pages.length).toBeGreaterThan(8)
+  expect(new Set(pages.map(({ path }) => path)).size).toBe(pages.length)
+})
+
+describe.each(pages.map((page) => [page.path, page] as const))('%s', (path, page) => {
+  test('nobody: 303 to the login, by GET and by POST, and nothing changes', async () => {
+    const before = await state()
+    for (const method of ['GET', 'POST']) {
+      const nobody = new Person(home.server.url)
+      const answer =
+        method === 'GET' ? await nobody.fetch(addressOf(path)) : await post(nobody, addressOf(path), everything)
+      if (method === 'POST' && !page.submit) expect(answer.status).toBe(405)
+      else expect([answer.status, answer.headers.get('location')?.split('?')[0]]).toEqual([303, '/oauth/authorize'])
+      expect(await answer.text()).not.toContain('Alice')
+    }
+    expect(await state()).toBe(before)
+  })
+
+  test('another person: their own page, or nothing at all; never this one’s', async () => {
+    const before = await state()
+    const answer = await bob.open(addressOf(path))
+    expect(answer.status).toBe(isObject(path) ? 404 : 200)
+    expect(answer.text).not.toMatch(/Alice|alice/)
+    if (page.submit && isObject(path)) {
+      const csrf = tokenOf(await bob.open('/account/profile'))
+      for (const decision of decisions)
+        expect([400, 404]).toContain((await post(bob, addressOf(path), { ...everything, csrf, decision })).status)
+    }
+    expect(await state()).toBe(before)
+  })
+
+  test('the person: the page', async () => {
+    const answer = await alice.open(addressOf(path))
+    expect(answer.status).toBe(200)
+    expect(answer.text).toContain('Alice@Example.com')
+    expect(answer.headers.get('cache-control')).toBe('no-store')
+    expect(answer.headers.get('content-security-policy')).toMatch(
+      /default-src 'none'.*form-action 'self';.*frame-ancestors 'none'/,
+    )
+  })
+
+  test.runIf(page.submit)(
+    'its form: not without its token, nor with that of another person or another session, nor from another site',
+    async () => {
+      const before = await state()
+      const shown = await alice.open(addressOf(path))
+      const profile = await alice.open('/account/profile')
+      const csrf = tokenOf(shown) || tokenOf(profile)
+      expect(csrf).toHaveLength(43)
+      const second: Page = (await home.enter('/account/profile')).page
+      const here = addressOf(path)
+      const between = await state()
+      for (const decision of decisions) {
+        const fields = { ...everything, decision }
+        for (const token of [undefined, '', 'x', tokenOf(await bob.open('/account/profile')), tokenOf(second)]) {
+          const answer = await post(alice, here, token === undefined ? fields : { ...fields, csrf: token })
+          expect(answer.status, `${decision} ${token}`).toBe(403)
+        }
+        for (const headers of [
+          { Origin: 'https://evil.example' },
+          { 'Sec-Fetch-Site': 'cross-site' },
+          { 'Sec-Fetch-Site': 'same-site' },
+          { Origin: 'null', 'Sec-Fetch-Site': 'cross-site' },
+        ] as Record<string, string>[])
+          expect((await post(alice, here, { ...fields, csrf }, headers)).status).toBe(403)
+        const json = await alice.fetch(here, {
+          method: 'POST',
+          body: JSON.stringify({ ...fields, csrf }),
+          headers: { 'Content-Type': 'text/plain', Origin: home.server.url },
+        })
+        expect(json.status).toBe(415)
+      }
+      for (const method of ['PUT', 'PATCH', 'DELETE'])
+        expect((await alice.fetch(here, { method })).status, method).toBe(405)
+      expect(await state()).toBe(between)
+      expect(between).not.toBe(before) // another session began
+    },
+  )
+
+  test.runIf(page.submit)('its form: an unknown button does nothing, a repeated field neither', async () => {
+    const csrf = tokenOf(await alice.open('/account/profile'))
+    const before = await state()
+    const unknown = await post(alice, addressOf(path), { csrf, decision: 'everything' })
+    expect([303, 400, 422]).toContain(unknown.status)
+    if (path !== '/account/profile') expect(unknown.status).not.toBe(303)
+    const repeated = await alice.fetch(addressOf(path), {
+      method: 'POST',
+      body: new URLSearchParams([
+        ['csrf', csrf],
+        ['decision', 'end'],
+        ['decision', 'remove'],
+      ]),
+      headers: { Origin: home.server.url },
+    })
+    expect(repeated.status).toBe(400)
+    if (path !== '/account/profile') expect(await state()).toBe(before)
+  })
+})
+
+test('one browser, two people: the second sees nothing of the first, and no form of the first works (CVE-2025-12390)', async () => {
+  const { person, page } = await home.enter('/account/profile')
+  const uid = person.cookies.get('sallyport_session')?.value
+  await person.submit(await person.open('/oauth/logout'), { decision: 'logout' })
+  const login = await person.open('/account/profile')
+  const second = await home.signIn(person, login, 'bob@example.com')
+  expect(second.text).toContain('bob@example.com')
+  expect(second.text).not.toMatch(/Alice/)
+  expect(person.cookies.get('sallyport_session')?.value).not.toBe(uid)
+  const stale = await person.submit(page, { name: 'Mallory' })
+  expect(stale.status).toBe(403)
+  const { name } = await home.server.database.prisma.user.findUniqueOrThrow({ where: { id: home.bob.id } })
+  expect(name).toBe('Bob Builder')
+})

@@ -1,0 +1,186 @@
+// Every account page in a real browser, signed in through the real login: readable by assistive technology, in both colour schemes, on
+// the narrowest phone, at 200 %, under the strict policy, without a script, and small.
+import { AxeBuilder } from '@axe-core/playwright'
+import type { Browser, Page } from 'playwright-core'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type AccountHome, accountTable, headingOf, startAccount } from '#test/support/account.ts'
+import { launchBrowser, openPage, type WatchedPage } from '#test/support/browser.ts'
+import { orders, password } from '#test/support/installation.ts'
+import { takePicture } from '#test/support/pictures.ts'
+
+let home: AccountHome
+let browser: Browser
+let sessionPath: string
+
+const agents = [
+  'Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Mobile/15E148 Safari/604.1',
+  'Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:132.0) Gecko/20100101 Firefox/132.0',
+  'curl/8.11.0',
+]
+
+beforeAll(async () => {
+  home = await startAccount()
+  browser = await launchBrowser()
+  await furnish()
+})
+afterAll(async () => {
+  await browser?.close()
+  await home?.stop()
+})
+
+/** Other devices, applications with and without an API, and a past. */
+async function furnish(): Promise<void> {
+  const { database } = home.server
+  await database.prisma.client.update({
+    where: { id: 'shop-web' },
+    data: { name: 'Harbour Shop', clientUri: 'https://shop.example/' },
+  })
+  await database.prisma.client.update({ where: { id: 'shop-spa' }, data: { name: 'Parcel tracker' } })
+  await home.tokensFor(
+    { scope: 'openid profile email offline_access orders:read orders:write', resource: orders, prompt: 'consent' },
+    undefined,
+    { resource: orders },
+  )
+  await home.tokensFor({ client_id: 'shop-spa', scope: 'openid profile' })
+  await home.enter()
+  for (const [index, session] of (await home.sessionsOf(home.alice.id)).entries()) {
+    const id = Buffer.from(`origin ${index}`)
+    await database.prisma.origin.create({
+      data: {
+        id,
+        address: ['203.0.113.7', '2001:db8:85a3::8a2e:370:7334', '198.51.100.23'][index] ?? null,
+        userAgent: agents[index] ?? null,
+      },
+    })
+    await database.pool.query(
+      `UPDATE session SET origin_id = $2, created_at = now() - make_interval(hours => $3), last_used_at = now() - make_interval(mins => $4) WHERE uid = $1`,
+      [session.uid, id, [4, 30, 2][index], [3, 55, 12][index]],
+    )
+    sessionPath ??= `/account/sessions/${session.uid}`
+  }
+  await database.pool.query(`UPDATE audit_event SET at = at - make_interval(hours => (100 - id)::int)`)
+  await database.pool.query(`UPDATE credential SET created_at = now() - interval '40 days' WHERE user_id = $1`, [
+    home.alice.id,
+  ])
+}
+
+async function signIn(options: Parameters<typeof openPage>[1] = {}, as = 'alice@example.com'): Promise<WatchedPage> {
+  const watched = await openPage(browser, { locale: 'en-GB', ...options })
+  await watched.page.goto(`${home.server.url}/account`)
+  await watched.page.fill('[name=identifier]', as)
+  await watched.page.fill('[name=password]', password)
+  await watched.page.click('.primary')
+  await watched.page.waitForURL('**/account')
+  return watched
+}
+
+async function submit(page: Page, button = 'main .primary, main .danger'): Promise<number> {
+  const [response] = await Promise.all([
+    page.waitForResponse((candidate) => candidate.request().isNavigationRequest() && candidate.status() !== 303),
+    page.click(button),
+  ])
+  await page.waitForLoadState('load')
+  return response.status()
+}
+
+type Screen = { name: string; status?: number; path: () => string; act?: (page: Page) => Promise<number> }
+const unchecked = (page: Page) =>
+  page.locator('main form').evaluateAll((forms) => {
+    for (const form of forms) if (form instanceof HTMLFormElement) form.noValidate = true
+  })
+
+const screens: Screen[] = [
+  { name: 'account', path: () => '/account' },
+  { name: 'account-profile', path: () => '/account/profile' },
+  {
+    name: 'account-profile-refused',
+    status: 422,
+    path: () => '/account/profile',
+    async act(page) {
+      await page.locator('#given_name').evaluate((input: HTMLInputElement) => {
+        input.value = 'Alice \u202e ecilA'
+      })
+      return submit(page)
+    },
+  },
+  { name: 'account-profile-saved', path: () => '/account/profile?done=profile' },
+  { name: 'account-security', path: () => '/account/security' },
+  { name: 'account-password', path: () => '/account/security/password' },
+  {
+    name: 'account-password-refused',
+    status: 422,
+    path: () => '/account/security/password',
+    async act(page) {
+      await page.fill('#current', 'not it')
+      await page.fill('#password', 'short')
+      return submit(page)
+    },
+  },
+  { name: 'account-sessions', path: () => '/account/sessions' },
+  { name: 'account-session', path: () => sessionPath },
+  { name: 'account-applications', path: () => '/account/applications' },
+  { name: 'account-application', path: () => '/account/applications/shop-web' },
+  { name: 'account-activity', path: () => '/account/activity' },
+  { name: 'account-data', path: () => '/account/data' },
+  { name: 'account-deletion', path: () => '/account/data/deletion' },
+  {
+    name: 'account-deletion-refused',
+    status: 422,
+    path: () => '/account/data/deletion',
+    async act(page) {
+      await unchecked(page)
+      return submit(page)
+    },
+  },
+  { name: 'account-deleted', path: () => '/account/deleted' },
+  { name: 'account-not-found', status: 404, path: () => '/account/applications/nobody' },
+]
+
+test('every page of the account is among them', () => {
+  const shown = screens.map(({ path }) =>
+    path().replace(sessionPath, '/account/sessions/:uid').replace('shop-web', ':clientId'),
+  )
+  expect(accountTable.map(({ path }) => path).filter((path) => !shown.includes(path))).toEqual([])
+})
+
+describe.each([
+  { what: 'wide and light', suffix: '', colorScheme: 'light', viewport: { width: 1280, height: 800 } },
+  { what: 'at 200 %', suffix: undefined, colorScheme: 'light', viewport: { width: 640, height: 400 } },
+  { what: 'on a phone, dark', suffix: '-phone-dark', colorScheme: 'dark', viewport: { width: 320, height: 640 } },
+] as const)('$what', ({ suffix, colorScheme, viewport }) => {
+  let watched: WatchedPage
+  beforeAll(async () => {
+    watched = await signIn({ colorScheme, viewport })
+  })
+  afterAll(() => watched?.close())
+
+  test.each(screens)('$name', async ({ name, status = 200, path, act }) => {
+    const { page, complaints } = watched
+    const opened = await page.goto(home.server.url + path())
+    const answered = act ? await act(page) : (opened?.status() ?? 0)
+    if (suffix !== undefined) await takePicture(page, name + suffix)
+    const { violations } = await new AxeBuilder({ page }).analyze()
+    const overflow = await page.evaluate(
+      () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
+    )
+    expect({
+      status: answered,
+      violations: violations.map(({ id, nodes }) => `${id}: ${nodes[0]?.html}`),
+      complaints,
+      overflow,
+      rightToLeft: await page.evaluate(() => {
+        document.documentElement.dir = 'rtl'
+        return document.documentElement.scrollWidth - document.documentElement.clientWidth
+      }),
+    }).toEqual({ status, violations: [], complaints: [], overflow: 0, rightToLeft: 0 })
+    const bytes = await page.evaluate(() =>
+      performance
+        .getEntries()
+        .filter((entry) => entry instanceof PerformanceResourceTiming)
+        .reduce((sum, entry) => sum + entry.decodedBodySize, 0),
+    )
+    expect(bytes).toBeGreaterThan(10_000)
+    expect(bytes).toBeLessThan(50_000)
+    expect(headingOf({ text: await page.content() } as never)).not.toBe('')
+  })
+})

@@ -1,0 +1,35 @@
+// What a person holds in their hands: an app that shows codes, and recovery codes on paper.
+import { Secret, TOTP } from 'otpauth'
+import type { Database } from '#src/db/database.ts'
+import { replaceRecoveryCodes } from '#src/factors/recovery-code.ts'
+import { confirmTotp, createSeed } from '#src/factors/totp.ts'
+import type { SecretKeys } from '#src/keys/secret-key.ts'
+import { change } from './installation.ts'
+
+const period = 30_000
+
+/** @param steps before (negative) or after now. */
+export function codeAt(seed: string, now: Date, steps = 0): string {
+  return new TOTP({ secret: Secret.fromBase32(seed) }).generate({ timestamp: now.getTime() + steps * period })
+}
+
+/** Sets up an app some time ago, so that every code of now is unused. */
+export async function giveTotp(
+  server: { database: Database; secretKeys: SecretKeys },
+  userId: string,
+  now = new Date(),
+): Promise<string> {
+  const seed = createSeed()
+  const then = new Date(now.getTime() - 10 * period)
+  const id = await confirmTotp(
+    server.database.prisma,
+    server.secretKeys,
+    { userId, seed, code: codeAt(seed, then), name: 'App' },
+    { ...change(), now: then },
+  )
+  if (!id) throw new Error('the app was not set up')
+  return seed
+}
+
+export const giveRecoveryCodes = (server: { database: Database }, userId: string) =>
+  replaceRecoveryCodes(server.database.prisma, userId, change())
