@@ -34,7 +34,9 @@ const arrows: Record<string, Record<string, string>> = {
   // Domain rooms: plain functions over db.
   audit: { db: 'rows' },
   keys: { db: 'rows', audit: 'creation and rotation are recorded', refusal: floor.refusal },
+  'browser-name': { words: 'a name in the language of its reader' },
   mail: {
+    'browser-name': 'where something was done',
     ...floor,
     db: 'rows',
     audit: 'what could not be delivered is recorded',
@@ -121,7 +123,7 @@ const arrows: Record<string, Record<string, string>> = {
   },
 
   interaction: door,
-  account: door,
+  account: { ...door, 'browser-name': 'devices in words' },
   admin: { ...door, bootstrap: 'the set-up code' },
   gate: door,
   dev: door,
