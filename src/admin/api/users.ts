@@ -4,7 +4,7 @@ import { permissionsOf } from '#src/access/roles.ts'
 import { type Caller, forbidden } from '#src/admin/guard.ts'
 import { ownScopes } from '#src/apis/scope-names.ts'
 import { findStanding, listFactors, resetFactors } from '#src/factors/second-factors.ts'
-import { describeUser, findUser, listUsers, UserNotFound } from '#src/users/users.ts'
+import { describeUser, findUser, isUserId, listUsers, UserNotFound } from '#src/users/users.ts'
 import { badQuery, pageOf, readPage, readQuery } from './page.ts'
 import { type AdminApiDeps, type AdminRoute, changeBy } from './route.ts'
 
@@ -43,6 +43,7 @@ export function userRoutes({ database: { prisma }, ownApi, now }: AdminApiDeps):
   async function reset(ctx: Context): Promise<void> {
     readQuery(ctx, [])
     const { id } = ctx.params
+    if (!isUserId(id)) throw new UserNotFound(id)
     const { scopes } = ctx.state.caller as Caller
     // Whoever may do more than the caller would be weakened by somebody below them.
     const more = [...(await permissionsOf(prisma, id))].find(
