@@ -15,6 +15,7 @@ import { createCsrf } from './http/csrf.ts'
 import { errorPages, refuse } from './http/error-page.ts'
 import { createHealthRouter } from './http/health.ts'
 import { hostRule } from './http/host.ts'
+import { createKnownDevices } from './http/known-device.ts'
 import { leaveByPage } from './http/leave.ts'
 import { createRenderer } from './http/render.ts'
 import { requestChecks } from './http/request-checks.ts'
@@ -68,6 +69,7 @@ export async function createApp(deps: {
     database,
     ownApi: `${config.issuerUrl}/api`,
     now,
+    secretKeys,
     findAccessToken: (value) => findAccessToken(database, value, now()),
     audit: (entry) => currentUnit().audit(entry),
   })
@@ -76,6 +78,7 @@ export async function createApp(deps: {
     interactions: createInteractions(providers),
     renderer,
     csrf,
+    devices: createKnownDevices({ config, secretKeys, now }),
     secretKeys,
     relyingParty: relyingParty(config.issuerUrl),
     now,

@@ -142,7 +142,8 @@ const variables = {
   TRUST_PROXY: {
     schema: proxies,
     default: '',
-    about: 'Addresses or ranges of reverse proxies whose X-Forwarded-For is believed. Everybody else’s is removed.',
+    about:
+      'Addresses or ranges of reverse proxies whose X-Forwarded-For is believed. Everybody else’s is removed. A proxy that is not listed is the address of everybody behind it, also for limits on guessing.',
   },
   WORKERS: {
     schema: workers,
@@ -167,6 +168,31 @@ const variables = {
       .transform(Number),
     default: '10',
     about: 'Database connections per process.',
+  },
+  PASSWORD_HASH_MEMORY_KIB: {
+    schema: z
+      .string()
+      .regex(/^\d{1,7}$/, 'must be a whole number of KiB')
+      .transform(Number)
+      .refine((n) => n >= 19_456 && n <= 262_144, 'must be from 19456 to 262144'),
+    default: '47104',
+    about:
+      'Memory of one password hash (argon2id). 47104 (46 MiB) or more, or from 19456 (19 MiB) with a PASSWORD_HASH_TIME_COST of 2 or more. Raised: each password is hashed anew at its owner’s next login.',
+  },
+  PASSWORD_HASH_TIME_COST: {
+    schema: z
+      .string()
+      .regex(/^\d{1,2}$/, 'must be a whole number')
+      .transform(Number)
+      .refine((n) => n >= 1 && n <= 16, 'must be from 1 to 16'),
+    default: '1',
+    about: 'Passes over that memory.',
+  },
+  BREACHED_PASSWORDS_FILE: {
+    schema: z.string().min(1),
+    default: undefined,
+    about:
+      'Passwords that may not be chosen: a file of SHA-1 hashes, sorted, one a line, as the downloader of Have I Been Pwned writes it. It is searched where it lies, however large.',
   },
   SESSION_TTL_SECONDS: {
     schema: seconds(300, 31_536_000),
@@ -209,6 +235,9 @@ export type Config = Readonly<{
   metricsPort: number
   metricsHost: string
   logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent'
+  passwordHashMemoryKib: number
+  passwordHashTimeCost: number
+  breachedPasswordsFile: string | undefined
   sessionTtlSeconds: number
   shutdownTimeoutSeconds: number
 }>
@@ -230,6 +259,9 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
 
   const production = env.NODE_ENV === 'production'
   const issuer = values.ISSUER_URL as string | undefined
+  // OWASP Password Storage Cheat Sheet: less memory only with more passes.
+  if (values.PASSWORD_HASH_TIME_COST === 1 && Number(values.PASSWORD_HASH_MEMORY_KIB) < 47_104)
+    problems.push('PASSWORD_HASH_MEMORY_KIB must be at least 47104 with a PASSWORD_HASH_TIME_COST of 1')
   if (values.METRICS_PORT !== 0 && values.METRICS_PORT === values.PORT)
     problems.push('METRICS_PORT must differ from PORT')
   if (values.PORT === 0 && Number(values.WORKERS) > 1) problems.push('PORT must be named when several WORKERS share it')
@@ -265,6 +297,9 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     // Not the production default of HOST: what is counted is the operator's, not everybody's.
     metricsHost: (values.HOST as string | undefined) ?? 'localhost',
     logLevel: values.LOG_LEVEL as Config['logLevel'],
+    passwordHashMemoryKib: values.PASSWORD_HASH_MEMORY_KIB as number,
+    passwordHashTimeCost: values.PASSWORD_HASH_TIME_COST as number,
+    breachedPasswordsFile: values.BREACHED_PASSWORDS_FILE as string | undefined,
     sessionTtlSeconds: values.SESSION_TTL_SECONDS as number,
     shutdownTimeoutSeconds: values.SHUTDOWN_TIMEOUT_SECONDS as number,
   })

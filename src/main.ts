@@ -6,6 +6,7 @@ import { closeDatabase, type Database, openDatabase } from './db/database.ts'
 import { migrate } from './db/migrate.ts'
 import { untilReachable } from './db/reachable.ts'
 import { passwordHashing } from './factors/password.ts'
+import { settlePasswords } from './factors/password-settings.ts'
 import { createSchedule } from './jobs/schedule.ts'
 import { createSecretKeys, loadOrCreateSecretKey } from './keys/secret-key.ts'
 import { listSigningKeys } from './keys/signing-key-list.ts'
@@ -28,6 +29,7 @@ export async function run(given: Config): Promise<void> {
   const closing = createClosing(log)
   const now = () => new Date()
   try {
+    settlePasswords(given)
     const keys = given.secretKeys ?? [loadOrCreateSecretKey(given.dataDir)]
     const databaseUrl = given.databaseUrl ?? (await startEmbedded())
     const config: Config = Object.freeze({ ...given, secretKeys: keys, databaseUrl })

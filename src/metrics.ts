@@ -135,6 +135,11 @@ export function createMetrics() {
     'sallyport_password_hashing_restarts_total',
     'Times the hashing process ended without being asked to.',
   )
+  const guessesLimited = counter(
+    'sallyport_guesses_limited_total',
+    'Tries that were refused unseen because too many had failed, by factor.',
+    ['factor'],
+  )
   const unavailable = counter('sallyport_unavailable_total', 'Answers with status 503, by reason.', ['reason'])
   const propagation = histogram(
     'revocation_propagation_seconds',
@@ -222,6 +227,11 @@ export function createMetrics() {
 
     passwordHashingEnded(): void {
       hashEnded.inc()
+    },
+
+    /** @param factor a name from our own list. */
+    guessLimited(factor: string): void {
+      guessesLimited.inc({ factor })
     },
 
     revocationArrived(seconds: number): void {

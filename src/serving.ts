@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { createApp } from './app.ts'
 import type { Config } from './config.ts'
 import type { Database } from './db/database.ts'
+import { observeGuesses } from './factors/guessing.ts'
 import { passwordHashing } from './factors/password.ts'
 import { createListener } from './http/listener.ts'
 import type { SecretKeys } from './keys/secret-key.ts'
@@ -45,6 +46,7 @@ export async function serve(deps: {
     commits.observe(metrics.commit)
     metrics.watchQueue('commit', commits.waiting)
     observeReads(database.pool, metrics.read)
+    observeGuesses(database.pool, metrics.guessLimited)
     const app = await createApp({
       config,
       log,

@@ -4,6 +4,7 @@ import cluster from 'node:cluster'
 import type { Config } from './config.ts'
 import { closeDatabase, openDatabase } from './db/database.ts'
 import { untilReachable } from './db/reachable.ts'
+import { settlePasswords } from './factors/password-settings.ts'
 import { createSecretKeys } from './keys/secret-key.ts'
 import { createLog } from './log.ts'
 import { createMetrics } from './metrics.ts'
@@ -36,6 +37,7 @@ async function work(config: Config): Promise<void> {
   void stopping.promise.then(life.requestStop)
   const closing = createClosing(log)
   try {
+    settlePasswords(config)
     const database = openDatabase(config.databaseUrl ?? '', {
       poolSize: config.databasePoolSize,
       onError: life.unlessStopping((err) => log.warn({ event: 'database.connection_lost', err })),

@@ -51,10 +51,11 @@ const arrows: Record<string, Record<string, string>> = {
     refusal: floor.refusal,
   },
   factors: {
+    config: 'what a hash may cost',
     db: 'rows',
     audit: 'changes are recorded',
+    keys: 'keyed digests, sealed seeds',
     users: 'whose factor it is',
-    keys: 'seeds are sealed',
     refusal: floor.refusal,
   },
   federation: { db: 'rows', audit: 'changes are recorded', users: 'links belong to people', refusal: floor.refusal },
@@ -142,6 +143,7 @@ const arrows: Record<string, Record<string, string>> = {
   worker: {
     ...floor,
     db: 'opens',
+    factors: 'what a password may be',
     keys: 'SECRET_KEY',
     metrics: 'what is counted',
     'process-life': 'signals',

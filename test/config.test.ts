@@ -45,6 +45,21 @@ test('nothing set: a development server on loopback with its database in .data',
   })
 })
 
+test('a password hash costs what OWASP asks for at least: less memory only with more passes', () => {
+  const cost = (memory: string, passes: string) =>
+    problemsOf({ PASSWORD_HASH_MEMORY_KIB: memory, PASSWORD_HASH_TIME_COST: passes })
+  expect([cost('47104', '1'), cost('19456', '2'), cost('262144', '16')]).toEqual([[], [], []])
+  expect(cost('47103', '1')).toEqual([
+    'PASSWORD_HASH_MEMORY_KIB must be at least 47104 with a PASSWORD_HASH_TIME_COST of 1',
+  ])
+  expect(cost('19455', '2')).toEqual(['PASSWORD_HASH_MEMORY_KIB must be from 19456 to 262144'])
+  expect(cost('262145', '0')).toEqual([
+    'PASSWORD_HASH_MEMORY_KIB must be from 19456 to 262144',
+    'PASSWORD_HASH_TIME_COST must be from 1 to 16',
+  ])
+  expect(cost('46 MiB', '1')).toEqual(['PASSWORD_HASH_MEMORY_KIB must be a whole number of KiB'])
+})
+
 test('the result cannot be changed', () => {
   expect(Object.isFrozen(readConfig({}))).toBe(true)
 })

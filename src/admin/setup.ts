@@ -5,10 +5,12 @@ import type { Context } from 'koa'
 import { hasOwner } from '#src/access/roles.ts'
 import { completeSetup, type SetupResult } from '#src/bootstrap/setup.ts'
 import type { Database } from '#src/db/database.ts'
+import { reserveGuess } from '#src/factors/guessing.ts'
 import type { Csrf } from '#src/http/csrf.ts'
 import { type Form, readForm } from '#src/http/form.ts'
 import { HttpError } from '#src/http/http-error.ts'
 import type { MessageKey } from '#src/http/i18n.ts'
+import { type Said, sayLimited } from '#src/http/limited.ts'
 import { type Renderer, template } from '#src/http/render.ts'
 import { requestOf } from '#src/http/request-context.ts'
 
@@ -29,7 +31,7 @@ export type SetupDeps = { database: Database; renderer: Renderer; csrf: Csrf; no
 
 const fields = ['code', 'email', 'name', 'password'] as const
 type Field = (typeof fields)[number]
-type Wrong = Partial<Record<Field | 'problem', MessageKey>>
+type Wrong = Partial<Record<Field, MessageKey>> & { problem?: Said }
 type Input = Record<Field, string>
 
 const setupPage = template<SetupPage>('admin/setup')
@@ -52,9 +54,16 @@ export function createSetupRouter({ database, renderer, csrf, now }: SetupDeps):
     const missing = findMissing(input)
     if (Object.keys(missing).length > 0) return render(ctx, input, missing, 422)
 
-    const { requestId } = requestOf(ctx)
+    const { requestId, log } = requestOf(ctx)
+    // By address alone: nobody guesses a code of 128 bits, and a limit for all would let a stranger keep the operator out.
+    const guess = await reserveGuess(database, { factor: 'setup_code', address: ctx.ip, now: now() })
+    if (!guess.allowed) {
+      log.info({ event: 'guess.refused', factor: 'setup_code' })
+      return render(ctx, input, { problem: sayLimited(ctx, guess.retryAfterSeconds) }, 429)
+    }
     const origin = { address: ctx.ip, userAgent: ctx.get('User-Agent'), requestId }
     const result = await completeSetup(database, input, now(), origin)
+    if (result.ok || result.reason !== 'code') await guess.release()
     if (result.ok)
       return renderer.renderPage(ctx, setupDonePage, {
         email: input.email,
@@ -89,7 +98,7 @@ export function createSetupRouter({ database, renderer, csrf, now }: SetupDeps):
         csrf: csrf.token(ctx),
         focus: fields.find((field) => wrong[field]) ?? 'code',
         errors,
-        problem: wrong.problem && t(wrong.problem),
+        problem: wrong.problem && t(wrong.problem.key, wrong.problem.args),
       },
       { status, languageSwitch: true },
     )
@@ -124,6 +133,6 @@ function explain(refusal: SetupResult & { ok: false }): Wrong {
     case 'password':
       return { password: `setup.error.password.${refusal.flaws?.[0]?.code ?? 'too_short'}` }
     case 'busy':
-      return { problem: 'setup.error.busy' }
+      return { problem: { key: 'setup.error.busy' } }
   }
 }

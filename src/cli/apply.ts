@@ -4,6 +4,7 @@ import type { Command } from 'commander'
 import { applyDeclaration } from '#src/declaration/apply.ts'
 import type { PlannedChange } from '#src/declaration/compare.ts'
 import { parseDeclaration } from '#src/declaration/parse.ts'
+import { settlePasswords } from '#src/factors/password-settings.ts'
 import type { CliDeps } from './deps.ts'
 import { cliChange } from './input.ts'
 
@@ -15,6 +16,7 @@ export function register(program: Command, deps: CliDeps): void {
     .option('--dry-run', 'show what would change, and change nothing', false)
     .option('--prune', 'also remove what the sections of the file do not list', false)
     .action(async ({ file, dryRun, prune }: { file: string; dryRun: boolean; prune: boolean }) => {
+      settlePasswords(deps.config())
       const declaration = parseDeclaration(readText(deps, file))
       const database = await deps.openDatabase()
       const changes = await applyDeclaration(database, declaration, { ...cliChange(deps), dryRun, prune })

@@ -1,8 +1,10 @@
 // sallyport users: people. A person is named by email address or id.
 import type { Command } from 'commander'
 import type { Db } from '#src/db/database.ts'
+import { accountKeys, liftGuessLimits, listGuessLimits } from '#src/factors/guessing.ts'
 import { hashPassword } from '#src/factors/password.ts'
 import { checkPassword } from '#src/factors/password-rules.ts'
+import { settlePasswords } from '#src/factors/password-settings.ts'
 import { resetFactors } from '#src/factors/second-factors.ts'
 import {
   createUser,
@@ -94,6 +96,40 @@ export function register(program: Command, deps: CliDeps): void {
     })
 
   users
+    .command('limits')
+    .description('failed guesses that count against the person; needs the SECRET_KEY of the server')
+    .argument('<user>', 'email address or id')
+    .action(async (name: string) => {
+      const { prisma } = await deps.openDatabase()
+      const person = await findPerson(prisma, name)
+      const limits = await listGuessLimits(prisma, accountKeys(deps.secretKeys(), person.emailKey), deps.now())
+      const rows = limits.map(({ factor, knownDevice, failures, lastAt, closedUntil }) => [
+        factor,
+        knownDevice ? 'a known device' : 'strangers',
+        String(failures),
+        lastAt.toISOString(),
+        closedUntil?.toISOString() ?? '-',
+      ])
+      const headings = ['factor', 'tried by', 'failures', 'last', 'closed until']
+      deps.out(limits, table(headings, rows, 'Nothing counts against this person.'))
+    })
+
+  users
+    .command('unlock')
+    .description('forget failed guesses, so that the person may try again at once; needs the SECRET_KEY of the server')
+    .argument('<user>', 'email address or id')
+    .action(async (name: string) => {
+      const { prisma } = await deps.openDatabase()
+      const person = await findPerson(prisma, name)
+      const accounts = accountKeys(deps.secretKeys(), person.emailKey)
+      const lifted = await liftGuessLimits(prisma, { id: person.id, accounts }, cliChange(deps))
+      deps.out(
+        { id: person.id, lifted },
+        lifted === 0 ? `Nothing counted against ${person.email}.` : `${person.email} may try again at once.`,
+      )
+    })
+
+  users
     .command('set-password')
     .description('set a password from standard input and end sessions and tokens')
     .argument('<user>', 'email address or id')
@@ -142,6 +178,7 @@ export async function findPerson(db: Db, name: string): Promise<UserRecord> {
 }
 
 async function readPassword(deps: CliDeps, personal: string[]): Promise<string> {
+  settlePasswords(deps.config())
   const password = await readSecret(deps, 'password')
   const flaws = checkPassword(password, personal)
   if (flaws.length > 0) throw new InvalidUser(flaws)

@@ -5,10 +5,8 @@ import { randomBytes } from 'node:crypto'
 import type { Db } from '#src/db/database.ts'
 import { emailKey } from '#src/users/users.ts'
 import { createHashing, HashingBusy } from './hashing.ts'
+import { passwordSettings } from './password-settings.ts'
 
-/** OWASP Password Storage Cheat Sheet, ASVS 5.0 11.4.2: argon2id with at least m = 46 MiB, t = 1, p = 1.
- *  Raising one of them rehashes each password at its owner's next login. */
-const parameters = { memoryCost: 46 * 1024, timeCost: 1, parallelism: 1, hashLength: 32 } as const
 const saltLength = 16
 
 /** One for the whole process. Whoever starts the process says how many share the machine, and counts. */
@@ -53,7 +51,7 @@ export async function verifyPassword(
 export async function hashPassword(plain: string): Promise<string> {
   const password = normalisePassword(plain)
   if (password === undefined) throw new RangeError('password is too long')
-  return passwordHashing.hash(password, parameters)
+  return passwordHashing.hash(password, passwordSettings().cost)
 }
 
 /** True for an argon2id PHC string whose cost this server would pay: what a declarative file may bring from elsewhere. */
@@ -66,7 +64,7 @@ export function isPasswordHash(text: string): boolean {
 
 function needsRehash(hash: string): boolean {
   const cost = costOf(hash)
-  const { memoryCost, timeCost, parallelism } = parameters
+  const { memoryCost, timeCost, parallelism } = passwordSettings().cost
   return cost?.memory !== memoryCost || cost.time !== timeCost || cost.lanes !== parallelism
 }
 
@@ -87,10 +85,15 @@ function normalisePassword(plain: string): string | undefined {
   return [...password].length > maxPasswordLength ? undefined : password
 }
 
+/** What a door asks before anything else: text that no password can be is refused without any work (ASVS 6.2.9). */
+export function fitsPassword(plain: string): boolean {
+  return plain.isWellFormed() && !plain.includes('\0') && normalisePassword(plain) !== undefined
+}
+
 /** A hash that no password has, of the same parameters: verifying it costs what verifying a real one costs. */
 function nobodysHash(): string {
   const base64 = (bytes: number) => randomBytes(bytes).toString('base64').replace(/=+$/, '')
-  const { memoryCost, timeCost, parallelism, hashLength } = parameters
+  const { memoryCost, timeCost, parallelism, hashLength } = passwordSettings().cost
   return `$argon2id$v=19$m=${memoryCost},t=${timeCost},p=${parallelism}$${base64(saltLength)}$${base64(hashLength)}`
 }
 

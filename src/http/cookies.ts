@@ -9,6 +9,7 @@ export type CookieNames = Readonly<{
   resume: string
   csrf: string
   language: string
+  device: string
 }>
 
 export function cookieNames(config: Pick<Config, 'https'>): CookieNames {
@@ -20,5 +21,6 @@ export function cookieNames(config: Pick<Config, 'https'>): CookieNames {
     resume: `${path}sallyport_resume`,
     csrf: `${host}sallyport_csrf`,
     language: `${host}sallyport_language`,
+    device: `${host}sallyport_device`,
   })
 }

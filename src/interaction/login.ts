@@ -1,13 +1,15 @@
 // The login screen: an email address and a password, on one page or one after the other.
 import type { Context } from 'koa'
-import { verifyPassword } from '#src/factors/password.ts'
+import { fitsPassword, verifyPassword } from '#src/factors/password.ts'
 import { readForm } from '#src/http/form.ts'
 import type { MessageKey } from '#src/http/i18n.ts'
+import { type Said, sayLimited } from '#src/http/limited.ts'
 import { template } from '#src/http/render.ts'
 import { allowFormRedirect } from '#src/http/security-headers.ts'
 import type { PendingInteraction } from '#src/oauth/interactions.ts'
-import { currentUnit } from '#src/tokens/unit-of-work.ts'
+import { emailKey } from '#src/users/users.ts'
 import { readDecision } from './decision.ts'
+import { recordFailure, reserve } from './guess.ts'
 import { type PasskeyPart, passkeyPart } from './passkey.ts'
 import { otherAccount, type Step, type StepDeps, seeOther, stepUrl } from './step.ts'
 
@@ -25,11 +27,12 @@ export type LoginPage = {
 }
 
 /** What went wrong, in message keys. */
-type Wrong = { identifier?: MessageKey; password?: MessageKey; problem?: MessageKey }
+type Wrong = { identifier?: MessageKey; password?: MessageKey; problem?: Said }
 
 const loginPage = template<LoginPage>('interaction/login')
 
-export function loginStep({ database, interactions, renderer, csrf, signIn }: StepDeps): Step {
+export function loginStep(deps: StepDeps): Step {
+  const { database, interactions, renderer, csrf, signIn } = deps
   return {
     async show(ctx, pending) {
       render(ctx, pending, { identifier: pending.loginHint ?? '', status: 200 })
@@ -49,24 +52,33 @@ export function loginStep({ database, interactions, renderer, csrf, signIn }: St
       if (password === '')
         return render(ctx, pending, { identifier, status: 422, wrong: { password: 'login.error.passwordMissing' } })
 
+      // Before any work is done on it.
+      const person = emailKey(identifier)
+      if (person === undefined)
+        return render(ctx, pending, { identifier, status: 400, wrong: { identifier: 'login.error.identifierInvalid' } })
+      if (!fitsPassword(password))
+        return render(ctx, pending, { identifier, status: 400, wrong: { password: 'login.error.passwordInvalid' } })
+
+      const reservation = await reserve(ctx, deps, { factor: 'password', person })
+      if (!reservation.allowed) {
+        const problem = sayLimited(ctx, reservation.retryAfterSeconds)
+        return render(ctx, pending, { identifier, status: 429, wrong: { problem } })
+      }
       const verdict = await verifyPassword(database.prisma, { identifier, password })
       if (verdict.ok) {
+        await reservation.succeed()
         const { userId } = verdict
         return seeOther(ctx, await signIn.proveFirst(ctx, pending, { userId, factor: 'password' }))
       }
 
-      // Never what was typed: people type their password into the first field.
-      currentUnit().audit({
-        event: 'login.failed',
-        outcome: 'failure',
-        clientId: pending.client.id,
-        detail: { reason: verdict.reason },
-      })
       if (verdict.reason === 'busy') {
+        await reservation.release()
+        recordFailure(pending, 'password', { reason: 'busy' })
         ctx.state.unavailable = 'hash_queue'
         ctx.set('Retry-After', '5')
-        return render(ctx, pending, { identifier, status: 503, wrong: { problem: 'login.error.busy' } })
+        return render(ctx, pending, { identifier, status: 503, wrong: { problem: { key: 'login.error.busy' } } })
       }
+      recordFailure(pending, 'password', { reason: verdict.reason, reservation })
       // RFC 9110 15.5.2: a 401 names a scheme; browsers pass over one they do not know and show the page.
       ctx.set('WWW-Authenticate', 'Form realm="Sallyport"')
       render(ctx, pending, { identifier, status: 401, wrong: { password: 'login.error.wrongCredentials' } })
@@ -95,7 +107,7 @@ export function loginStep({ database, interactions, renderer, csrf, signIn }: St
           ...(wrong.identifier ? { identifier: t(wrong.identifier) } : {}),
           ...(wrong.password ? { password: t(wrong.password) } : {}),
         },
-        problem: wrong.problem && t(wrong.problem),
+        problem: wrong.problem && t(wrong.problem.key, wrong.problem.args),
         passkey: passkeyPart(ctx, pending, 'get', false),
       },
       { status, uiLocales: pending.uiLocales, languageSwitch: true },

@@ -25,11 +25,13 @@ import {
 import { replaceRecoveryCodes } from '#src/factors/recovery-code.ts'
 import { findStanding, isEnough, reachableLevel, type Standing } from '#src/factors/second-factors.ts'
 import type { Csrf } from '#src/http/csrf.ts'
+import type { KnownDevices } from '#src/http/known-device.ts'
 import { requestOf } from '#src/http/request-context.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
 import type { Interactions, PendingInteraction } from '#src/oauth/interactions.ts'
 import { strongerProof } from '#src/oauth/requested-acr.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
+import { emailKey } from '#src/users/users.ts'
 import { stepUrl } from './step.ts'
 
 /** The question that waits. `complete` and `unmet` are none: the browser goes on without one. */
@@ -89,10 +91,18 @@ export type SignInDeps = {
   interactions: Interactions
   secretKeys: SecretKeys
   csrf: Csrf
+  devices: KnownDevices
   now: () => Date
 }
 
-export function createSignIn({ database: { prisma }, interactions, secretKeys, csrf, now }: SignInDeps): SignIn {
+export function createSignIn({
+  database: { prisma },
+  interactions,
+  secretKeys,
+  csrf,
+  devices,
+  now,
+}: SignInDeps): SignIn {
   const signIn: SignIn = {
     async find(pending) {
       const progress = readProgress(pending)
@@ -203,6 +213,8 @@ export function createSignIn({ database: { prisma }, interactions, secretKeys, c
     const who = { userId: person.userId, amr, acr: level, at: since }
     const next = await interactions.completeLogin(ctx, pending, who)
     csrf.rotate(ctx)
+    const key = emailKey(person.email)
+    if (key !== undefined) devices.remember(ctx, key)
     return next
   }
 

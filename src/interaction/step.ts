@@ -3,6 +3,7 @@ import type { Context } from 'koa'
 import type { Database } from '#src/db/database.ts'
 import type { RelyingParty } from '#src/factors/passkey.ts'
 import type { Csrf } from '#src/http/csrf.ts'
+import type { KnownDevices } from '#src/http/known-device.ts'
 import type { Renderer } from '#src/http/render.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
 import type { Interactions, PendingInteraction } from '#src/oauth/interactions.ts'
@@ -13,6 +14,7 @@ export type InteractionDeps = {
   interactions: Interactions
   renderer: Renderer
   csrf: Csrf
+  devices: KnownDevices
   secretKeys: SecretKeys
   /** Where passkeys are valid. */
   relyingParty: RelyingParty

@@ -46,6 +46,7 @@ const sweepable = {
   },
   passkey_challenge: { over: 'expires_at', kept: 0 },
   setup_code: { over: 'expires_at', kept: keptSeconds },
+  guess_limit: { over: 'expires_at', kept: 0 },
   // Whoever verifies by himself needs an entry for as long as a token that it ends could still be accepted.
   revocation: { over: 'at', kept: keptRevocationSeconds },
 } satisfies Record<string, Sweepable>

@@ -12,8 +12,10 @@ import { ownScopes } from '#src/apis/scope-names.ts'
 import type { AuditEntry } from '#src/audit/audit.ts'
 import { createClient, setClientDisabled } from '#src/clients/clients.ts'
 import { addClientSecret, newClientSecret } from '#src/clients/secrets.ts'
+import { accountKey, reserveGuess } from '#src/factors/guessing.ts'
 import { replaceRecoveryCodes } from '#src/factors/recovery-code.ts'
 import { requestContext } from '#src/http/request-context.ts'
+import { createSecretKeys } from '#src/keys/secret-key.ts'
 import { createLog } from '#src/log.ts'
 import { decisionIds } from '#src/oauth/decision-id.ts'
 import { createUser, setUserDisabled } from '#src/users/users.ts'
@@ -63,6 +65,7 @@ beforeAll(async () => {
     database: created.database,
     ownApi,
     now: () => change.now,
+    secretKeys: createSecretKeys([Buffer.alloc(32, 1)]),
     findAccessToken: async (value) => tokens.get(value),
     audit: (entry) => audited.push(entry),
   }
@@ -273,6 +276,43 @@ describe('who is identified', () => {
     expect((await get('/api/v1/clients', credential)).status).toBe(403)
     await setUserDisabled(prisma, id, true, change)
     expect((await get('/api/v1/users', credential)).status).toBe(403)
+  })
+})
+
+describe('what failed guesses closed', () => {
+  test('is seen with users:read and lifted with users:write, with a row of who did it', async () => {
+    const user = await createUser(prisma, { email: 'guessed@example.com' }, change)
+    const account = accountKey(deps.secretKeys, 'guessed@example.com')
+    const wrong = () =>
+      reserveGuess(created.database, { factor: 'password', account, address: '192.0.2.1', now: change.now })
+    for (let n = 0; n < 5; n++) await wrong()
+    expect(await wrong()).toEqual({ allowed: false, retryAfterSeconds: 900 })
+    const path = `/api/v1/users/${user.id}`
+    const reader = bearer({ scopes: ['users:read'] })
+    const { status, body } = await get(`${path}/guess-limits`, reader)
+    expect([status, body.data]).toEqual([
+      200,
+      [
+        { factor: 'all', knownDevice: false, failures: 5, lastAt: change.now.toISOString(), closedUntil: null },
+        {
+          factor: 'password',
+          knownDevice: false,
+          failures: 5,
+          lastAt: change.now.toISOString(),
+          closedUntil: new Date(change.now.getTime() + 900_000).toISOString(),
+        },
+      ],
+    ])
+    expect((await get(`${path}/unlock`, reader, 'post')).status).toBe(403)
+    expect(await wrong()).toMatchObject({ allowed: false })
+    const writer = bearer({ scopes: ['users:write'] })
+    expect(await get(`${path}/unlock`, writer, 'post')).toMatchObject({ status: 200, body: { id: user.id, lifted: 2 } })
+    expect(await wrong()).toMatchObject({ allowed: true })
+    expect(await prisma.auditEvent.findMany({ where: { event: 'user.unlocked' } })).toMatchObject([
+      { actorKind: 'client', targetKind: 'user', targetId: user.id, detail: { limits: 2 } },
+    ])
+    expect((await get('/api/v1/users/nobody/unlock', writer, 'post')).status).toBe(404)
+    expect((await get('/api/v1/users/nobody/guess-limits', reader)).status).toBe(404)
   })
 })
 

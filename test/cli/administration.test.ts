@@ -1,5 +1,6 @@
 // The commands that administer, as a script sees them.
 import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,14 +8,17 @@ import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { findClient } from '#src/clients/clients.ts'
 import { verifyClientSecret } from '#src/clients/secrets.ts'
+import { accountKey, reserveGuess } from '#src/factors/guessing.ts'
 import { verifyPassword } from '#src/factors/password.ts'
 import { replaceRecoveryCodes } from '#src/factors/recovery-code.ts'
+import { createSecretKeys } from '#src/keys/secret-key.ts'
 import { findUserByEmail } from '#src/users/users.ts'
 import { changeAt } from '#test/support/change.ts'
 import { createTestDatabase, type TestDatabase } from '#test/support/database.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'sallyport-cli-'))
 const file = join(directory, 'config.yaml')
+const secretKey = randomBytes(32).toString('base64url')
 let db: TestDatabase
 let prisma: TestDatabase['database']['prisma']
 
@@ -37,7 +41,7 @@ afterAll(async () => {
 
 async function sallyport(args: string[], input = '') {
   const child = spawn(process.execPath, ['src/sallyport.mjs', ...args], {
-    env: { PATH: process.env.PATH, DATABASE_URL: db.url, LOG_LEVEL: 'error' },
+    env: { PATH: process.env.PATH, DATABASE_URL: db.url, LOG_LEVEL: 'error', SECRET_KEY: secretKey },
   })
   child.stdin.end(input)
   const ended = new Promise<number | null>((resolve) => child.once('close', resolve))
@@ -194,6 +198,24 @@ describe('users', () => {
     })
     expect(await sallyport(['users', 'set-password', 'bob@example.com'], '')).toMatchObject({ code: 1 })
     expect(await sallyport(['users', 'set-password', 'bob@example.com', 'in argv please'])).toMatchObject({ code: 2 })
+  })
+
+  test('limits and unlock: what failed guesses closed is shown, and forgotten', async () => {
+    const account = accountKey(createSecretKeys([Buffer.from(secretKey, 'base64url')]), 'bob@example.com')
+    const wrong = () => reserveGuess(db.database, { factor: 'totp', account, address: '192.0.2.1', now: new Date() })
+    for (let n = 0; n < 5; n++) await wrong()
+    expect(await wrong()).toMatchObject({ allowed: false })
+    expect(
+      (await json(['users', 'limits', 'bob@example.com'])).map(({ factor }: { factor: string }) => factor),
+    ).toEqual(expect.arrayContaining(['all', 'totp']))
+    expect((await sallyport(['users', 'limits', 'bob@example.com'])).out).toMatch(/totp\s+strangers\s+5\s/)
+    expect(await json(['users', 'unlock', 'bob@example.com'])).toMatchObject({ lifted: 2 })
+    expect(await wrong()).toMatchObject({ allowed: true })
+    await json(['users', 'unlock', 'bob@example.com'])
+    expect((await sallyport(['users', 'unlock', 'bob@example.com'])).out).toBe(
+      'Nothing counted against bob@example.com.\n',
+    )
+    expect((await sallyport(['users', 'unlock', 'nobody@example.com'])).code).toBe(1)
   })
 
   test('list, disable by id, enable by address', async () => {

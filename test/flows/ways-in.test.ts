@@ -139,6 +139,7 @@ describe.each(Object.entries(reasons))('required by %s', (_reason, require) => {
           seed = ''
           codes = []
           await server.database.prisma.credential.deleteMany({ where: { kind: { not: 'password' } } })
+          await server.database.prisma.guessLimit.deleteMany()
           await give()
           const { address, verifier } = await j.begin(parameters)
           let page = await begin(await person.open(address))

@@ -18,6 +18,7 @@ beforeEach(async () => {
   hosted.handedOver.length = 0
   browser = new Person(hosted.origin)
   await hosted.database.prisma.auditEvent.deleteMany()
+  await hosted.database.prisma.guessLimit.deleteMany()
 })
 
 const open = (step = 'login') => browser.open(`/interaction/${hosted.pending?.uid}/${step}`)
@@ -29,7 +30,7 @@ const passwordLogin = () => ({
   userId,
   amr: ['pwd'],
   acr: 'urn:sallyport:acr:1fa',
-  at: expect.closeTo(Date.now() / 1000, -2),
+  at: Math.floor(hosted.now.getTime() / 1000),
 })
 
 it('hands over who signed in and how, and sends the browser on with 303 (RFC 9700 4.12)', async () => {
@@ -110,8 +111,96 @@ it.each([
   expect(await audits()).toEqual([])
 })
 
-it('refuses a password beyond the limit like a wrong one', async () => {
-  expect((await browser.submit(await open(), { ...credentials, password: 'a'.repeat(2000) })).status).toBe(401)
+it.each([
+  ['a password beyond 256 characters', { password: 'a'.repeat(257) }, 'password'],
+  ['a megabyte, nearly', { password: 'ä'.repeat(10_000) }, 'password'],
+  ['an address beyond 320', { identifier: `${'a'.repeat(320)}@example.com` }, 'identifier'],
+])('refuses %s with 400, unseen: nothing is hashed or counted (ASVS 6.2.9)', async (_what, fields, field) => {
+  const page = await browser.submit(await open(), { ...credentials, ...fields })
+  expect(page.status).toBe(400)
+  expect(page.text).toMatch(new RegExp(`<input id="${field}"[^>]*aria-invalid="true"`))
+  expect(await audits()).toEqual([])
+  expect(await hosted.database.prisma.guessLimit.count()).toBe(0)
+})
+
+it.each([
+  ['NUL', 'password=a%00b'],
+  ['a lone surrogate', 'password=%ED%A0%80'],
+  ['bytes that are no UTF-8', 'password=%ff'],
+])('refuses %s with 400 before anything is done', async (_what, field) => {
+  const page = await open()
+  const csrf = /name="csrf" value="([^"]+)"/.exec(page.text)?.[1] ?? ''
+  const answer = await browser.open(page.url, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/x-www-form-urlencoded' },
+    body: `csrf=${csrf}&identifier=${encodeURIComponent(person.email)}&${field}`,
+  })
+  expect(answer.status).toBe(400)
+  expect(await audits()).toEqual([])
+})
+
+describe('somebody who has guessed too often', () => {
+  const wrong = (identifier = person.email, from = browser) =>
+    from
+      .open(`/interaction/${hosted.pending?.uid}/login`)
+      .then((page) => from.submit(page, { identifier, password: 'no' }))
+  const text = (page: Page) => page.text.replace(/value="[^"]{43}"/, '').replaceAll(/[a-z.]+@example\.com/g, '@')
+
+  it('gets 429, when to come back, and not a word about whether there is such a person', async () => {
+    for (let n = 0; n < 5; n++) expect((await wrong()).status).toBe(401)
+    const known = await wrong()
+    for (let n = 0; n < 5; n++) expect((await wrong('nobody@example.com')).status).toBe(401)
+    const unknown = await wrong('nobody@example.com')
+    for (const page of [known, unknown]) {
+      expect(page.status).toBe(429)
+      expect(Number(page.headers.get('retry-after'))).toBe(15 * 60)
+      expect(page.text).toContain('Try again in 15 minutes.')
+      expect(text(page)).toBe(text(known))
+    }
+    const page = await browser.submit(await open(), credentials)
+    expect(page.status, 'the right password is not looked at').toBe(429)
+    expect(hosted.handedOver).toEqual([])
+  })
+
+  it('fills no table: the limit is recorded when it closes, tries that are refused are not', async () => {
+    for (let n = 0; n < 20; n++) await wrong()
+    const events = (await audits()).map(({ event, detail }) => ({ event, detail }))
+    expect(events.filter(({ event }) => event === 'login.failed')).toHaveLength(5)
+    expect(events.filter(({ event }) => event === 'login.limited')).toEqual([
+      { event: 'login.limited', detail: { factor: 'password', limit: 'account', seconds: 900 } },
+    ])
+    expect(events).toHaveLength(6)
+    expect(hosted.lines.join('')).toContain('"event":"guess.refused"')
+  })
+
+  it('may go on when the time has come, and is told hours in its own language', async () => {
+    for (let n = 0; n < 9; n++) {
+      expect((await wrong()).status).toBe(401)
+      const refused = await wrong()
+      if (refused.status === 429)
+        hosted.now = new Date(hosted.now.getTime() + Number(refused.headers.get('retry-after')) * 1000)
+    }
+    hosted.now = new Date(hosted.now.getTime() + 1)
+    expect((await wrong()).status).toBe(401)
+    hosted.pending = pendingInteraction({ uiLocales: ['fr'] })
+    expect((await wrong()).text).toContain('Trop de tentatives. Réessayez dans 4 heures.')
+    hosted.pending = pendingInteraction({ uiLocales: ['de'] })
+    expect((await wrong()).text).toContain('Versuchen Sie es in 4 Stunden noch einmal.')
+  })
+
+  it('does not keep out the browser in which the person signed in before (GHSA-cq42-vhv7-xr7p)', async () => {
+    const victim = new Person(hosted.origin)
+    const atLogin = () => victim.open(`/interaction/${hosted.pending?.uid}/login`)
+    await victim.submit(await atLogin(), credentials)
+    expect(hosted.handedOver).toHaveLength(1)
+    for (let n = 0; n < 6; n++) await wrong()
+    expect((await browser.submit(await open(), credentials)).status).toBe(429)
+    await victim.submit(await atLogin(), credentials)
+    expect(hosted.handedOver).toHaveLength(2)
+    // What it proves it proves for one person.
+    for (let n = 0; n < 5; n++) expect((await wrong('nobody@example.com', victim)).status).toBe(401)
+    expect((await wrong('nobody@example.com', victim)).status).toBe(429)
+  })
 })
 
 it('cancelling denies the request without a login', async () => {

@@ -10,6 +10,7 @@ import { loadAssets } from '#src/http/assets.ts'
 import { createCsrf } from '#src/http/csrf.ts'
 import { errorPages } from '#src/http/error-page.ts'
 import { hostRule } from '#src/http/host.ts'
+import { createKnownDevices } from '#src/http/known-device.ts'
 import { leaveByPage } from '#src/http/leave.ts'
 import { createRenderer, type Renderer } from '#src/http/render.ts'
 import { requestChecks } from '#src/http/request-checks.ts'
@@ -34,6 +35,8 @@ export type Hosted = {
   handedOver: { what: 'login' | 'consent' | 'deny' | 'unmet'; with?: unknown }[]
   lines: string[]
   secretKeys: SecretKeys
+  /** The clock of the server. */
+  now: Date
   stop(): Promise<void>
 }
 
@@ -66,6 +69,7 @@ export async function startHosted(
     handedOver: [],
     lines,
     secretKeys,
+    now: new Date(),
     async stop() {
       server.closeAllConnections()
       await new Promise((resolve) => server.close(resolve))
@@ -102,9 +106,15 @@ export async function startHosted(
       return hosted.next
     },
   }
-  const now = () => new Date()
+  const now = () => hosted.now
   const interaction = createInteractionRouter({
-    ...{ database: test.database, interactions, renderer, csrf, secretKeys, now },
+    database: test.database,
+    interactions,
+    renderer,
+    csrf,
+    devices: createKnownDevices({ config, secretKeys, now }),
+    secretKeys,
+    now,
     relyingParty: relyingParty(config.issuerUrl),
   })
   const change = { now: new Date(), actor: { kind: 'system' } } as const

@@ -4,6 +4,7 @@ import type { Context } from 'koa'
 import type { Page } from 'playwright-core'
 import { ownerRole } from '#src/access/roles.ts'
 import { hashSetupCode } from '#src/bootstrap/first-administrator.ts'
+import { accountKey, reserveGuess } from '#src/factors/guessing.ts'
 import { hashPassword } from '#src/factors/password.ts'
 import { errorScreens, HttpError } from '#src/http/http-error.ts'
 import { renderFormPost, renderLoggedOut, renderLogout } from '#src/http/protocol-pages.ts'
@@ -81,6 +82,21 @@ export function screens(userId: string): Screen[] {
         hosted.pending = pendingInteraction()
         await page.goto(addressOf(hosted, '/interaction/:uid/login'))
         await page.fill('[name=identifier]', person.email)
+        await page.fill('[name=password]', 'not it')
+        return submit(page, 'form .primary')
+      },
+    },
+    {
+      name: 'login-limited',
+      status: 429,
+      async open(hosted, page) {
+        hosted.pending = pendingInteraction()
+        const email = 'grace.hopper@example.com'
+        const account = accountKey(hosted.secretKeys, email)
+        for (let n = 0; n < 5; n++)
+          await reserveGuess(hosted.database, { factor: 'password', account, address: undefined, now: hosted.now })
+        await page.goto(addressOf(hosted, '/interaction/:uid/login'))
+        await page.fill('[name=identifier]', email)
         await page.fill('[name=password]', 'not it')
         return submit(page, 'form .primary')
       },

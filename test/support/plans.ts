@@ -45,7 +45,16 @@ export async function hotStatements(number: number): Promise<Statement[]> {
   for (const [name, writesOf] of Object.entries(commits))
     await as(`commit: ${name}`, () => statements.commit(pool, [writesOf(number)]))
   const moment = new Date('2026-01-01')
-  for (const table of ['token', 'interaction', 'replay', 'oauth_grant', 'session', 'revocation'] as const)
+  for (const table of [
+    'token',
+    'interaction',
+    'replay',
+    'oauth_grant',
+    'session',
+    'guess_limit',
+    'passkey_challenge',
+    'revocation',
+  ] as const)
     for (const beyond of [false, true])
       caught.push({
         name: `sweep: ${table}`,
@@ -152,6 +161,10 @@ const commits: Record<string, (number: number) => statements.Writes> = {
     origin: [{ id: hex(opaqueId(n)), address: null, userAgent: null }],
     interactionEnd: [{ id: hex(opaqueId(n + 1)), once: true }],
     replay: [{ id: hex(opaqueId(n)), expiresAt: 1, payload: {} }],
+  }),
+  'a step of a sign-in': (n) => ({
+    progress: [{ id: hex(opaqueId(n)), version: 1, progress: { userId: userIdOf(n) }, done: false }],
+    audit,
   }),
   logout: (n) => ({
     sessionEnd: [{ cookieHash: hex(cookieHashOf(n)) }],

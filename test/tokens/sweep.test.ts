@@ -10,7 +10,9 @@ beforeAll(async () => {
 })
 afterAll(() => own.drop())
 beforeEach(() =>
-  query('TRUNCATE token, session, interaction, replay, oauth_grant, setup_code, revocation, origin, consent'),
+  query(
+    'TRUNCATE token, session, interaction, replay, oauth_grant, setup_code, passkey_challenge, guess_limit, revocation, origin, consent',
+  ),
 )
 
 const query = async (text: string, values: unknown[] = []) => (await own.database.pool.query(text, values)).rows
@@ -70,6 +72,10 @@ test('every table that grows by itself is swept, and what people agreed to stays
   await query(`INSERT INTO interaction (id, payload, expires_at) VALUES ('a', '{}', now() - interval '1 hour')`)
   await query(`INSERT INTO replay (id, payload, expires_at) VALUES ('a', '{}', now() - interval '1 hour')`)
   await query(`INSERT INTO setup_code (id, expires_at) VALUES ('a', now() - interval '1 hour')`)
+  await query(`INSERT INTO passkey_challenge (id, purpose, flow, expires_at)
+    VALUES ('a', 'sign_in', 'f', now() - interval '1 second'), ('b', 'sign_in', 'f', now() + interval '1 minute')`)
+  await query(`INSERT INTO guess_limit (subject, device, factor, failures, failed_at, expires_at)
+    VALUES ('a', '', 'totp', 3, now(), now() - interval '1 second'), ('b', '', 'totp', 3, now(), now() + interval '1 minute')`)
   await query(`INSERT INTO revocation (kind, target, at) VALUES ('all', '*', now() - interval '2 days')`)
   await token('a', '-1 hour')
   await grant('a', '-1 hour')
@@ -82,7 +88,9 @@ test('every table that grows by itself is swept, and what people agreed to stays
     replay: 1,
     oauth_grant: 1,
     session: 1,
+    passkey_challenge: 1,
     setup_code: 1,
+    guess_limit: 1,
     revocation: 1,
     origin: 1,
   })
@@ -267,9 +275,11 @@ test('table sizes are told for everything that grows', async () => {
   expect(sizes.map(({ table }) => table)).toEqual([
     'audit_event',
     'consent',
+    'guess_limit',
     'interaction',
     'oauth_grant',
     'origin',
+    'passkey_challenge',
     'replay',
     'revocation',
     'session',

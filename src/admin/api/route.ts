@@ -3,6 +3,7 @@ import type { Context } from 'koa'
 import type { AdminGuardDeps, Caller } from '#src/admin/guard.ts'
 import type { Change } from '#src/audit/change.ts'
 import { requestOf } from '#src/http/request-context.ts'
+import type { SecretKeys } from '#src/keys/secret-key.ts'
 
 export type AdminRoute = {
   method: 'get' | 'post' | 'delete'
@@ -11,7 +12,7 @@ export type AdminRoute = {
   handle(ctx: Context): Promise<void>
 }
 
-export type AdminApiDeps = AdminGuardDeps
+export type AdminApiDeps = AdminGuardDeps & { secretKeys: Pick<SecretKeys, 'mac' | 'macs'> }
 
 /** Who changes something, for the room's audit row. Behind the guard. */
 export function changeBy(ctx: Context, now: Date): Change {
