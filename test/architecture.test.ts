@@ -67,7 +67,7 @@ const arrows: Record<string, Record<string, string>> = {
     config: 'what a hash may cost',
     db: 'rows',
     audit: 'changes are recorded',
-    keys: 'codes are hashed, secrets sealed, under SECRET_KEY',
+    keys: 'keyed digests, sealed seeds',
     users: 'whose factor it is',
     refusal: floor.refusal,
   },

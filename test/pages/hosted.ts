@@ -18,7 +18,7 @@ import { requestContext } from '#src/http/request-context.ts'
 import { securityHeaders } from '#src/http/security-headers.ts'
 import { createInteractionRouter } from '#src/interaction/router.ts'
 import { seeOther } from '#src/interaction/step.ts'
-import { createSecretKeys } from '#src/keys/secret-key.ts'
+import { createSecretKeys, type SecretKeys } from '#src/keys/secret-key.ts'
 import { createLog } from '#src/log.ts'
 import { InteractionExpired, type Interactions, type PendingInteraction } from '#src/oauth/interactions.ts'
 import { createUnit, runUnit } from '#src/tokens/unit-of-work.ts'
@@ -34,6 +34,7 @@ export type Hosted = {
   /** What the screens handed over, in order. */
   handedOver: { what: 'login' | 'consent' | 'deny' | 'unmet'; with?: unknown }[]
   lines: string[]
+  secretKeys: SecretKeys
   /** The clock of the server. */
   now: Date
   stop(): Promise<void>
@@ -67,6 +68,7 @@ export async function startHosted(
     next: '/resumed',
     handedOver: [],
     lines,
+    secretKeys,
     now: new Date(),
     async stop() {
       server.closeAllConnections()
