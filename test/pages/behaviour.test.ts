@@ -69,7 +69,7 @@ describe('without scripts', () => {
     await page.fill('[name=identifier]', person.email)
     await page.fill('[name=password]', person.password)
     expect(await submit(page, '.primary')).toBe(200)
-    expect(hosted.handedOver).toEqual([{ what: 'login', with: { userId, amr: ['pwd'] } }])
+    expect(hosted.handedOver).toMatchObject([{ what: 'login', with: { userId, amr: ['pwd'] } }])
   })
 
   it('a person agrees to part of what is asked', async () => {

@@ -11,6 +11,7 @@ import { renderFormPost, renderLoggedOut, renderLogout } from '#src/http/protoco
 import type { Renderer } from '#src/http/render.ts'
 import { renderMailOff } from '#src/interaction/notice.ts'
 import { createUser } from '#src/users/users.ts'
+import { codeAt, giveRecoveryCodes, giveTotp } from '#test/support/factors.ts'
 import { consentScopes, type Hosted, pendingInteraction } from './hosted.ts'
 
 export const person = {
@@ -109,6 +110,72 @@ export function screens(userId: string): Screen[] {
         hosted.pending = pendingInteraction()
         await page.goto(addressOf(hosted, '/interaction/:uid/login'))
         await withoutBrowserChecks(page)
+        return submit(page, 'form .primary')
+      },
+    },
+    {
+      name: 'second-factor',
+      status: 200,
+      async open(hosted, page) {
+        await withApp(hosted, userId)
+        return open(hosted, page, '/interaction/:uid/second-factor')
+      },
+    },
+    {
+      name: 'second-factor-refused',
+      status: 401,
+      async open(hosted, page) {
+        await withApp(hosted, userId)
+        await open(hosted, page, '/interaction/:uid/second-factor')
+        await page.fill('[name=code]', '000000')
+        return submit(page, 'form .primary')
+      },
+    },
+    {
+      name: 'second-factor-recovery',
+      status: 200,
+      async open(hosted, page) {
+        await withApp(hosted, userId)
+        return open(hosted, page, '/interaction/:uid/second-factor?with=recovery-code')
+      },
+    },
+    {
+      name: 'second-factor-passkey',
+      status: 200,
+      async open(hosted, page) {
+        await withApp(hosted, userId)
+        await hosted.database.prisma.credential.updateMany({ where: { kind: 'totp' }, data: { kind: 'passkey' } })
+        return open(hosted, page, '/interaction/:uid/second-factor')
+      },
+    },
+    {
+      name: 'enrolment',
+      status: 200,
+      async open(hosted, page) {
+        await withNothing(hosted, userId)
+        return open(hosted, page, '/interaction/:uid/enrolment')
+      },
+    },
+    {
+      name: 'enrolment-app',
+      status: 200,
+      async open(hosted, page) {
+        await withNothing(hosted, userId)
+        await open(hosted, page, '/interaction/:uid/enrolment')
+        const status = await submit(page, '[value=totp]')
+        await page.click('summary')
+        return status
+      },
+    },
+    {
+      name: 'recovery-codes',
+      status: 200,
+      async open(hosted, page) {
+        await withNothing(hosted, userId)
+        await open(hosted, page, '/interaction/:uid/enrolment')
+        await submit(page, '[value=totp]')
+        const seed = (await page.textContent('.key'))?.replaceAll(' ', '') ?? ''
+        await page.fill('[name=code]', codeAt(seed, new Date()))
         return submit(page, 'form .primary')
       },
     },
@@ -257,6 +324,28 @@ function byMail(): Screen[] {
     at('mails', '/dev/mail'),
     at('mail-off', '/show/mail-off', { status: 503 }),
   ]
+}
+
+/** The password was right, and the person has an app and recovery codes. */
+async function withApp(hosted: Hosted, userId: string): Promise<void> {
+  await withNothing(hosted, userId)
+  await giveTotp(hosted, userId)
+  await giveRecoveryCodes(hosted, userId)
+}
+
+/** The password was right, the client asks for more, and the person has nothing. */
+async function withNothing(hosted: Hosted, userId: string): Promise<void> {
+  await hosted.database.prisma.credential.deleteMany({ where: { kind: { not: 'password' } } })
+  const proofs = [{ factor: 'password', amr: ['pwd'], at: Math.floor(Date.now() / 1000) }]
+  hosted.pending = pendingInteraction({
+    secondFactor: 'required',
+    progress: { userId, generation: 0, fromSession: false, proofs },
+  })
+}
+
+async function open(hosted: Hosted, page: Page, path: string): Promise<number> {
+  const response = await page.goto(addressOf(hosted, path))
+  return response?.status() ?? 0
 }
 
 function at(name: string, path: string, options: { status?: number; pending?: Hosted['pending'] } = {}): Screen {

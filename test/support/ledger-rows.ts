@@ -57,6 +57,10 @@ export async function fillNeighbours(pool: pg.Pool): Promise<void> {
     `INSERT INTO revocation (kind, target, known_at) SELECT 'token', i, now() FROM generate_series(1, 10000) i`,
   )
   await pool.query(
+    `INSERT INTO passkey_challenge (id, purpose, flow, expires_at)
+      SELECT sha256(int4send(i)), 'sign_in', 'f', now() + interval '1 day' FROM generate_series(1, 10000) i`,
+  )
+  await pool.query(
     `INSERT INTO origin (id, address) SELECT sha256(int4send(i)), '192.0.2.1' FROM generate_series(1, 10000) i`,
   )
   await pool.query(
