@@ -8,6 +8,7 @@ import { createSetupRouter } from './admin/setup.ts'
 import type { Config } from './config.ts'
 import type { Database } from './db/database.ts'
 import { pendingMigrations, readMigrations } from './db/migrate.ts'
+import { createDevMailRouter } from './dev/mail.ts'
 import { relyingParty } from './factors/passkey.ts'
 import { loadAssets } from './http/assets.ts'
 import { cookieNames } from './http/cookies.ts'
@@ -21,6 +22,7 @@ import { createRenderer } from './http/render.ts'
 import { requestChecks } from './http/request-checks.ts'
 import { requestContext } from './http/request-context.ts'
 import { securityHeaders } from './http/security-headers.ts'
+import { createInvitationRouter } from './interaction/invitation.ts'
 import { createInteractionRouter } from './interaction/router.ts'
 import type { SecretKeys } from './keys/secret-key.ts'
 import type { ServerLog } from './log.ts'
@@ -65,24 +67,23 @@ export async function createApp(deps: {
   const fields = createEngineFieldsRouter(renderer)
   const csrf = createCsrf({ config, secretKeys })
   const setup = createSetupRouter({ database, renderer, csrf, now })
+  const devMail = createDevMailRouter({ config, database, renderer, secretKeys })
   const adminApi = createAdminApiRouter({
     database,
     ownApi: `${config.issuerUrl}/api`,
     now,
+    config,
     secretKeys,
     findAccessToken: (value) => findAccessToken(database, value, now()),
     audit: (entry) => currentUnit().audit(entry),
   })
-  const interaction = createInteractionRouter({
-    database,
-    interactions: createInteractions(providers),
-    renderer,
-    csrf,
+  const screens = {
+    ...{ database, renderer, csrf, config, secretKeys, now },
     devices: createKnownDevices({ config, secretKeys, now }),
-    secretKeys,
     relyingParty: relyingParty(config.issuerUrl),
-    now,
-  })
+  }
+  const interaction = createInteractionRouter({ ...screens, interactions: createInteractions(providers) })
+  const invitation = createInvitationRouter(screens)
 
   const app = new Koa()
   app.keys = [...secretKeys.cookieKeys]
@@ -108,7 +109,10 @@ export async function createApp(deps: {
     errorPages(renderer),
     forPeople(
       leaveByPage(renderer, (ctx) => ctx.path.startsWith('/oauth/authorize/') || ctx.path === '/oauth/logout/confirm'),
-      ...[interaction, setup, adminApi, fields].flatMap((router) => [router.routes(), router.allowedMethods()]),
+      ...[interaction, invitation, setup, adminApi, fields, devMail].flatMap((router) => [
+        router.routes(),
+        router.allowedMethods(),
+      ]),
       restyleFormPosts(renderer),
     ),
     clientChallenge(config.issuerUrl),

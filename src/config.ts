@@ -73,6 +73,35 @@ const proxies = z.string().transform((value, context) => {
   return entries
 })
 
+const smtpServer = z.string().transform((value, context): SmtpServer => {
+  const url = URL.parse(value)
+  if (!url?.hostname || !['smtp:', 'smtps:'].includes(url.protocol))
+    return fail(context, 'must look like smtp://user:password@host:587 or smtps://user:password@host:465')
+  if (!['', '/'].includes(url.pathname) || url.search || url.hash)
+    return fail(context, 'must end after host and port: there are no options')
+  if ((url.username === '') !== (url.password === ''))
+    return fail(context, 'must have both a user name and a password, or neither')
+  const secure = url.protocol === 'smtps:'
+  const host = url.hostname.replace(/^\[|\]$/g, '')
+  const server = { host, port: Number(url.port) || (secure ? 465 : 587), secure }
+  try {
+    const [user, pass] = [decodeURIComponent(url.username), decodeURIComponent(url.password)]
+    return user ? { ...server, auth: { user, pass } } : server
+  } catch {
+    return fail(context, 'has a user name or password that is not valid percent-encoded UTF-8')
+  }
+})
+
+const mailbox = z.string().transform((value, context): Mailbox => {
+  const match = /^(?:(?:"([^"<>]*)"|([^"<>]*?))\s*<([^<>\s]+)>|([^<>\s]+))$/.exec(value.trim())
+  const address = match?.[3] ?? match?.[4] ?? ''
+  if (/[\p{Cc}\u2028\u2029]/u.test(value) || !/^[^\s@<>()[\],;:\\"]{1,64}@[^\s@<>()[\],;:\\"/]{1,255}$/u.test(address))
+    return fail(context, 'must be an email address, such as no-reply@example.com or Example <no-reply@example.com>')
+  return { name: (match?.[1] ?? match?.[2])?.trim() || defaultSender, address }
+})
+
+const defaultSender = 'Sallyport'
+
 function fail(context: { addIssue: (message: string) => void }, message: string): never {
   context.addIssue(message)
   return z.NEVER
@@ -133,11 +162,26 @@ const variables = {
     about: 'See ADMIN_EMAIL. Read at the first start only.',
   },
   SMTP_URL: {
-    schema: z
-      .string()
-      .refine((v) => /^smtps?:\/\//.test(v) && URL.canParse(v), 'must look like smtp://user:password@host:587'),
+    schema: smtpServer,
     default: undefined,
-    about: 'The mail server. Checked for its form; nothing sends mail yet.',
+    about:
+      'The mail server: `smtps://` speaks TLS from the start, `smtp://` changes to it where the server offers it, and sends a user name and password over TLS only. Unset: nothing is mailed; outside production, on a loopback issuer, mails are shown at /dev/mail.',
+  },
+  MAIL_FROM: {
+    schema: mailbox,
+    default: undefined,
+    about: 'Sender of mails: an address, or `Name <address>`. Default: no-reply at the host of ISSUER_URL.',
+  },
+  SIGN_UP: {
+    schema: z.enum(['off', 'open', 'invitation']),
+    default: 'off',
+    about:
+      'Who may create an account: nobody (accounts are made by the operator), everybody who proves an email address, or those who were invited (`users invite`, POST /api/v1/invitations).',
+  },
+  EMAIL_VERIFICATION: {
+    schema: z.enum(['optional', 'required']),
+    default: 'optional',
+    about: 'Whether a person whose email address is not verified has to verify it, by a code, before they can sign in.',
   },
   TRUST_PROXY: {
     schema: proxies,
@@ -214,6 +258,15 @@ function seconds(min: number, max: number) {
     .refine((n) => n >= min && n <= max, `must be from ${min} to ${max} seconds`)
 }
 
+/** `auth` travels over TLS only. */
+export type SmtpServer = Readonly<{
+  host: string
+  port: number
+  secure: boolean
+  auth?: Readonly<{ user: string; pass: string }>
+}>
+export type Mailbox = Readonly<{ name: string; address: string }>
+
 export type Config = Readonly<{
   production: boolean
   issuerUrl: string
@@ -228,7 +281,12 @@ export type Config = Readonly<{
   configFile: string | undefined
   adminEmail: string | undefined
   adminPassword: string | undefined
-  smtpUrl: string | undefined
+  smtp: SmtpServer | undefined
+  mailFrom: Mailbox
+  /** smtp: sent. page: kept and shown at /dev/mail. none: there is nowhere to send mail to. */
+  mail: 'smtp' | 'page' | 'none'
+  signUp: 'off' | 'open' | 'invitation'
+  emailVerification: 'optional' | 'required'
   trustProxy: readonly string[]
   workers: number
   /** 0: off. */
@@ -290,7 +348,14 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     configFile: values.SALLYPORT_CONFIG as string | undefined,
     adminEmail: values.ADMIN_EMAIL as string | undefined,
     adminPassword: values.ADMIN_PASSWORD as string | undefined,
-    smtpUrl: values.SMTP_URL as string | undefined,
+    smtp: values.SMTP_URL as SmtpServer | undefined,
+    mailFrom: (values.MAIL_FROM as Mailbox | undefined) ?? {
+      name: defaultSender,
+      address: `no-reply@${issuer ? new URL(issuer).hostname : ''}`,
+    },
+    mail: values.SMTP_URL ? 'smtp' : !production && issuer && loopback(new URL(issuer).hostname) ? 'page' : 'none',
+    signUp: values.SIGN_UP as Config['signUp'],
+    emailVerification: values.EMAIL_VERIFICATION as Config['emailVerification'],
     trustProxy: values.TRUST_PROXY as string[],
     workers: values.WORKERS as number,
     metricsPort: values.METRICS_PORT as number,

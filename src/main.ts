@@ -11,6 +11,7 @@ import { createSchedule } from './jobs/schedule.ts'
 import { createSecretKeys, loadOrCreateSecretKey } from './keys/secret-key.ts'
 import { listSigningKeys } from './keys/signing-key-list.ts'
 import { createLog } from './log.ts'
+import { createMailSender, type MailSender } from './mail/sender.ts'
 import { createMetrics, type DatabaseFacts, type Metrics, printSum } from './metrics.ts'
 import { serveMetrics } from './metrics-server.ts'
 import { createClosing, watchProcess } from './process-life.ts'
@@ -53,10 +54,12 @@ export async function run(given: Config): Promise<void> {
       const server = await serveMetrics({ host, port, print, onError })
       closing.add('metrics', server.close)
     }
-    const schedule = scheduleOf(database, metrics)
+    const sender = createMailSender({ database, secretKeys, config, log, now })
+    const schedule = scheduleOf(database, metrics, sender)
     schedule.start()
     closing.add('schedule', () => schedule.stop())
 
+    if (config.mail === 'none') log.warn({ event: 'mail.not_set_up' })
     life.started()
     log.info({
       event: 'server.started',
@@ -103,7 +106,7 @@ export async function run(given: Config): Promise<void> {
     return embedded.url
   }
 
-  function scheduleOf(database: Database, metrics: Metrics) {
+  function scheduleOf(database: Database, metrics: Metrics, sender: MailSender) {
     return createSchedule({
       database,
       log,
@@ -120,6 +123,7 @@ export async function run(given: Config): Promise<void> {
               onBatch: ({ table, rows, seconds }) => metrics.swept(table, rows, seconds),
             }),
         },
+        { name: 'mail', everySeconds: 1, isDue: sender.isDue, run: ({ signal }) => sender.run(signal) },
       ],
       onRun: ({ job, outcome, seconds }) => metrics.jobRun(job, outcome, seconds),
     })

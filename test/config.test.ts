@@ -60,6 +60,45 @@ test('a password hash costs what OWASP asks for at least: less memory only with 
   expect(cost('46 MiB', '1')).toEqual(['PASSWORD_HASH_MEMORY_KIB must be a whole number of KiB'])
 })
 
+describe('mail', () => {
+  test('SMTP_URL is taken apart, its user name and password decoded, its port the usual one', () => {
+    expect(readConfig({ SMTP_URL: 'smtp://mail.example.com' }).smtp).toEqual({
+      host: 'mail.example.com',
+      port: 587,
+      secure: false,
+    })
+    expect(readConfig({ SMTP_URL: 'smtps://us%40er:p%3Aw@[::1]:4650' }).smtp).toEqual({
+      host: '::1',
+      port: 4650,
+      secure: true,
+      auth: { user: 'us@er', pass: 'p:w' },
+    })
+    expect(readConfig({ SMTP_URL: 'smtps://mail.example.com/' }).smtp?.port).toBe(465)
+  })
+
+  test.each([
+    ['a@example.com', { name: 'Sallyport', address: 'a@example.com' }],
+    ['<a@example.com>', { name: 'Sallyport', address: 'a@example.com' }],
+    ['Example Shop <a@example.com>', { name: 'Example Shop', address: 'a@example.com' }],
+    ['"Shop, Example" <a@example.com>', { name: 'Shop, Example', address: 'a@example.com' }],
+  ])('MAIL_FROM may be %s', (text, expected) => {
+    expect(readConfig({ MAIL_FROM: text }).mailFrom).toEqual(expected)
+  })
+
+  test('comes from the host of the issuer unless it is said otherwise', () => {
+    expect(readConfig(production).mailFrom.address).toBe('no-reply@id.example.com')
+  })
+
+  test.each([
+    ['sent where there is a mail server', { ...production, SMTP_URL: 'smtp://mail' }, 'smtp'],
+    ['shown on a page on a developer’s machine', {}, 'page'],
+    ['nowhere in production', { ...production, ISSUER_URL: 'http://localhost:3000' }, 'none'],
+    ['nowhere on an issuer that others reach', { ISSUER_URL: 'http://192.0.2.7:3000' }, 'none'],
+  ])('is %s', (_what, env, expected) => {
+    expect(readConfig(env).mail).toBe(expected)
+  })
+})
+
 test('the result cannot be changed', () => {
   expect(Object.isFrozen(readConfig({}))).toBe(true)
 })
@@ -103,6 +142,18 @@ test.each([
   ['ADMIN_EMAIL', 'nobody'],
   ['ADMIN_PASSWORD', 'short'],
   ['SMTP_URL', 'https://mail.example.com'],
+  ['SMTP_URL', 'smtp://'],
+  ['SMTP_URL', 'smtp://mail.example.com/path'],
+  ['SMTP_URL', 'smtp://mail.example.com?ignoreTLS=true'],
+  ['SMTP_URL', 'smtp://user@mail.example.com'],
+  ['SMTP_URL', 'smtp://user:%ff@mail.example.com'],
+  ['SMTP_URL', 'smtp://mail.example.com:99999'],
+  ['MAIL_FROM', 'nobody'],
+  ['SIGN_UP', 'yes'],
+  ['EMAIL_VERIFICATION', 'on'],
+  ['MAIL_FROM', 'a@example.com, b@example.com'],
+  ['MAIL_FROM', 'Example <a@example.com>, <b@example.com>'],
+  ['MAIL_FROM', 'a@example.com\r\nBcc: b@example.com'],
   ['TRUST_PROXY', '10.0.0.0/33'],
   ['TRUST_PROXY', 'proxy.internal'],
   ['WORKERS', '0'],

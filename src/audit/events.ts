@@ -53,6 +53,15 @@ export const auditEvents = [
   'setup.completed',
   'setup.failed',
   'configuration.applied',
+  'mail.given_up',
+  'sign_up.requested',
+  'sign_up.failed',
+  'recovery.requested',
+  'recovery.failed',
+  'email.verified',
+  'email.verification_failed',
+  'invitation.created',
+  'invitation.accepted',
 ] as const
 
 export type AuditEventName = (typeof auditEvents)[number]

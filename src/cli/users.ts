@@ -6,6 +6,7 @@ import { hashPassword } from '#src/factors/password.ts'
 import { checkPassword } from '#src/factors/password-rules.ts'
 import { settlePasswords } from '#src/factors/password-settings.ts'
 import { resetFactors } from '#src/factors/second-factors.ts'
+import { InvalidInvitation, invitationDays, invite } from '#src/registration/invitations.ts'
 import {
   createUser,
   deleteUser,
@@ -19,10 +20,12 @@ import {
   UserNotFound,
   type UserRecord,
 } from '#src/users/users.ts'
+import { toLocale } from '#src/words.ts'
 import type { CliDeps } from './deps.ts'
-import { cliChange, collect, readSecret } from './input.ts'
+import { cliChange, collect, readSecret, wholeNumber } from './input.ts'
 import { details, table } from './table.ts'
 
+type InviteOptions = { role?: string[]; days: number; language?: string }
 type CreateOptions = { name?: string; role?: string[]; emailVerified: boolean; passwordStdin: boolean }
 
 export function register(program: Command, deps: CliDeps): void {
@@ -71,6 +74,31 @@ export function register(program: Command, deps: CliDeps): void {
         cliChange(deps),
       )
       deps.out(describeUser(record), `Created ${record.email} (${record.id}).`)
+    })
+
+  users
+    .command('invite')
+    .description('mail an invitation to create an account; it works once, for this address only')
+    .argument('<email>', 'email address')
+    .option('--role <role>', 'may be given several times', collect)
+    .option('--days <days>', `how long it works, at most ${invitationDays.most}`, wholeNumber, invitationDays.usual)
+    .option('--language <tag>', 'of the mail: en, de, fr')
+    .action(async (email: string, { role, days, language }: InviteOptions) => {
+      const locale = language === undefined ? undefined : toLocale(language)
+      if (language !== undefined && locale === undefined)
+        throw new InvalidInvitation('--language', 'is not a language here', 'Write en, de or fr.')
+      const { signUp, mail } = deps.config()
+      const { prisma } = await deps.openDatabase()
+      const made = await invite(prisma, { email, roles: role, days, locale }, cliChange(deps), {
+        secretKeys: deps.secretKeys(),
+        signUp,
+      })
+      const until = made.expiresAt.toISOString().slice(0, 16).replace('T', ' ')
+      const fate = { smtp: 'The running server mails it.', page: 'It is shown at /dev/mail.' }
+      deps.out(
+        made,
+        `Invited ${made.email} until ${until} UTC. ${mail === 'none' ? 'It waits for SMTP_URL to be set, for a day.' : fate[mail]}`,
+      )
     })
 
   users

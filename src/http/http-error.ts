@@ -28,6 +28,7 @@ export const errorScreens = [
   'misdirected',
   'busy',
   'expired',
+  'invitation',
   'interrupted',
   'unavailable',
   'unexpected',

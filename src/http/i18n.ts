@@ -1,79 +1,12 @@
-// The words of the pages: one ICU catalogue a language in views/locales, the English one giving the list of keys. A missing key
-// does not type-check; a missing translation or argument fails a test.
-import { IntlMessageFormat } from 'intl-messageformat'
+// Which language a page speaks. The words themselves are in src/words.ts.
 import type { Context } from 'koa'
-import de from '../../views/locales/de.json' with { type: 'json' }
-import en from '../../views/locales/en.json' with { type: 'json' }
-import fr from '../../views/locales/fr.json' with { type: 'json' }
+import { type Locale, languages, toLocale } from '#src/words.ts'
 
-export type MessageKey = keyof typeof en
-export type MessageArguments = Readonly<Record<string, string | number>>
-export type Locale = keyof typeof catalogues
-
-const catalogues = { en, de, fr } satisfies Record<string, Record<MessageKey, string>>
-
-/** In the order of the language switch, each in its own words. */
-export const languages = [
-  { code: 'en', name: 'English', dir: 'ltr' },
-  { code: 'de', name: 'Deutsch', dir: 'ltr' },
-  { code: 'fr', name: 'Français', dir: 'ltr' },
-] as const satisfies readonly { code: Locale; name: string; dir: 'ltr' | 'rtl' }[]
-
-export type Translator = Readonly<{
-  locale: Locale
-  dir: 'ltr' | 'rtl'
-  /** Plain text: a template escapes it. */
-  t(key: MessageKey, args?: MessageArguments): string
-  /** HTML for messages that stress an argument with <b>: arguments are escaped, and isolated so that a right-to-left name does not
-   *  reorder the sentence around it. */
-  rich(key: MessageKey, args?: MessageArguments): string
-}>
-
-export function translator(locale: Locale): Translator {
-  const dir = languages.find((language) => language.code === locale)?.dir ?? 'ltr'
-  return {
-    locale,
-    dir,
-    t: (key, args) => String(message(locale, key).format(args)),
-    rich(key, args = {}) {
-      const escaped = Object.fromEntries(Object.entries(args).map(([name, value]) => [name, escapeHtml(String(value))]))
-      return String(
-        message(locale, key).format<string>({
-          ...escaped,
-          b: (chunks: (string | object)[]) => `<strong><bdi>${chunks.join('')}</bdi></strong>`,
-        }),
-      )
-    },
-  }
-}
+export type { Locale, MessageKey, Translator } from '#src/words.ts'
+export { escapeHtml, languages, toLocale, translator } from '#src/words.ts'
 
 /** The person's own choice first, then what the application asked for (`ui_locales`), then the browser's wish. */
 export function negotiateLocale(ctx: Context, chosen: string | undefined, uiLocales: readonly string[] = []): Locale {
   const wished = [...(chosen ? [chosen] : []), ...uiLocales].map(toLocale).find((locale) => locale !== undefined)
-  return wished ?? toLocale(ctx.acceptsLanguages(Object.keys(catalogues)) || 'en') ?? 'en'
-}
-
-/** BCP 47: `de-CH` is served by `de`. */
-export function toLocale(tag: string): Locale | undefined {
-  const primary = tag.toLowerCase().split('-')[0] ?? ''
-  return Object.hasOwn(catalogues, primary) ? (primary as Locale) : undefined
-}
-
-export function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => entities[character] ?? '')
-}
-
-const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' }
-
-/** Parsed once a process: parsing ICU text costs more than formatting it. */
-const parsed = new Map<string, IntlMessageFormat>()
-
-function message(locale: Locale, key: MessageKey): IntlMessageFormat {
-  const id = `${locale}/${key}`
-  let found = parsed.get(id)
-  if (!found) {
-    found = new IntlMessageFormat(catalogues[locale][key], locale)
-    parsed.set(id, found)
-  }
-  return found
+  return wished ?? toLocale(ctx.acceptsLanguages(languages.map(({ code }) => code)) || 'en') ?? 'en'
 }

@@ -1,6 +1,6 @@
 // What is said to somebody who has guessed too often, on whatever page: when to come back, and nothing about whom it was tried for.
 import type { Context } from 'koa'
-import type { MessageArguments, MessageKey } from './i18n.ts'
+import type { MessageArguments, MessageKey } from '#src/words.ts'
 
 export type Said = { key: MessageKey; args?: MessageArguments }
 

@@ -47,6 +47,11 @@ export function allowFetch(ctx: Context): void {
   ctx.state.fetches = true
 }
 
+/** For the one page that is a mail: mails carry their styles inside. It is sandboxed, and nothing in it runs or is sent. */
+export function allowInlineStyles(ctx: Context): void {
+  ctx.state.isMail = true
+}
+
 const permissions = [
   'accelerometer',
   'autoplay',
@@ -86,6 +91,7 @@ function formTargets(ctx: Context): Set<string> {
 
 function policy(ctx: Context): string {
   if (!isPage(ctx)) return closed
+  if (ctx.state.isMail) return `${closed}; style-src 'unsafe-inline'; sandbox`
   return [
     "default-src 'none'",
     "script-src 'self'",

@@ -10,7 +10,7 @@ import { siteOf, webAddress } from '#src/http/web-address.ts'
 import type { PendingInteraction } from '#src/oauth/interactions.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
 import { findUser, type UserRecord } from '#src/users/users.ts'
-import { otherAccount, type Step, type StepDeps, seeOther, stepUrl } from './step.ts'
+import { type Step, type StepDeps, seeOther, stepUrl } from './step.ts'
 
 export type ConsentPage = {
   action: string
@@ -104,7 +104,7 @@ export function consentStep({ database, interactions, renderer, csrf }: StepDeps
         clientSite: siteOf(client.clientUri ?? ''),
         person: person.email,
         initial: [...(person.name ?? person.email)][0] ?? '',
-        switchAccount: stepUrl(pending, 'login') + otherAccount,
+        switchAccount: stepUrl(pending, 'login'),
         groups: [
           { name: words.t('consent.you'), scopes: group(undefined) },
           ...pending.resources.map(({ identifier, name }) => ({ name, scopes: group(identifier) })),

@@ -6,12 +6,15 @@ import type { MessageKey } from '#src/http/i18n.ts'
 import { type Said, sayLimited } from '#src/http/limited.ts'
 import { template } from '#src/http/render.ts'
 import { allowFormRedirect } from '#src/http/security-headers.ts'
+import { MailLimitReached } from '#src/mail/outbox.ts'
 import type { PendingInteraction } from '#src/oauth/interactions.ts'
 import { emailKey } from '#src/users/users.ts'
+import { limited } from './code.ts'
 import { readDecision } from './decision.ts'
+import { proveFirst } from './first-factor.ts'
 import { recordFailure, reserve } from './guess.ts'
 import { type PasskeyPart, passkeyPart } from './passkey.ts'
-import { otherAccount, type Step, type StepDeps, seeOther, stepUrl } from './step.ts'
+import { type Step, type StepDeps, seeOther, stepUrl } from './step.ts'
 
 export type LoginPage = {
   action: string
@@ -24,6 +27,8 @@ export type LoginPage = {
   errors: { identifier?: string; password?: string }
   problem: string | undefined
   passkey: PasskeyPart
+  recovery: string
+  signUp: string | undefined
 }
 
 /** What went wrong, in message keys. */
@@ -32,7 +37,7 @@ type Wrong = { identifier?: MessageKey; password?: MessageKey; problem?: Said }
 const loginPage = template<LoginPage>('interaction/login')
 
 export function loginStep(deps: StepDeps): Step {
-  const { database, interactions, renderer, csrf, signIn } = deps
+  const { database, interactions, renderer, csrf, config } = deps
   return {
     async show(ctx, pending) {
       render(ctx, pending, { identifier: pending.loginHint ?? '', status: 200 })
@@ -67,8 +72,14 @@ export function loginStep(deps: StepDeps): Step {
       const verdict = await verifyPassword(database.prisma, { identifier, password })
       if (verdict.ok) {
         await reservation.succeed()
-        const { userId } = verdict
-        return seeOther(ctx, await signIn.proveFirst(ctx, pending, { userId, factor: 'password' }))
+        try {
+          const { userId } = verdict
+          return seeOther(ctx, await proveFirst(deps, ctx, pending, { userId, factor: 'password' }))
+        } catch (error) {
+          if (!(error instanceof MailLimitReached)) throw error
+          const { status, problem } = limited(ctx, error.retryAfterSeconds)
+          return render(ctx, pending, { identifier, status, wrong: { problem: { key: problem } } })
+        }
       }
 
       if (verdict.reason === 'busy') {
@@ -97,7 +108,9 @@ export function loginStep(deps: StepDeps): Step {
       ctx,
       loginPage,
       {
-        action: stepUrl(pending, 'login') + (pending.prompt === 'login' ? '' : otherAccount),
+        action: stepUrl(pending, 'login'),
+        recovery: stepUrl(pending, 'recovery'),
+        signUp: config.signUp === 'open' ? stepUrl(pending, 'signup') : undefined,
         csrf: csrf.token(ctx, pending.uid),
         client: pending.client.name,
         again: pending.prompt === 'login' && pending.userId !== undefined,

@@ -3,6 +3,8 @@
 //
 //   GET  /interaction/:uid                      -> 303 to the step that waits
 //   /interaction/:uid/login                     email address and password
+//   /interaction/:uid/signup, …/recovery        an account, a new password: in the place of the login, each in several steps
+//   /interaction/:uid/verify                    the address of somebody whose password was right
 //   /interaction/:uid/second-factor             a code, or a passkey
 //   /interaction/:uid/enrolment, …/totp         a second factor for who must have one and has none
 //   /interaction/:uid/recovery-codes            shown once
@@ -17,14 +19,20 @@ import { consentStep } from './consent.ts'
 import { enrolmentStep, totpEnrolmentStep } from './enrolment.ts'
 import { loginStep } from './login.ts'
 import { addPasskeyRoutes } from './passkey.ts'
+import { recoveryStep } from './recovery.ts'
 import { recoveryCodesStep } from './recovery-codes.ts'
 import { secondFactorStep } from './second-factor.ts'
 import { createSignIn, type Position } from './sign-in.ts'
+import { signUpStep } from './sign-up.ts'
 import { type InteractionDeps, type Step, type StepName, seeOther } from './step.ts'
+import { verifyStep } from './verify.ts'
 
 /** Which question a screen belongs to. */
 const questions: Record<StepName, Position['step']> = {
   login: 'login',
+  signup: 'login',
+  recovery: 'login',
+  verify: 'login',
   consent: 'consent',
   'second-factor': 'second-factor',
   enrolment: 'enrolment',
@@ -39,6 +47,9 @@ export function createInteractionRouter(parts: InteractionDeps): Router {
   const totp = totpEnrolmentStep(deps)
   const steps = {
     login: loginStep(deps),
+    signup: signUpStep(deps),
+    recovery: recoveryStep(deps),
+    verify: verifyStep(deps),
     consent: consentStep(deps),
     'second-factor': secondFactorStep(deps),
     enrolment: enrolmentStep(deps),
@@ -77,7 +88,10 @@ export function createInteractionRouter(parts: InteractionDeps): Router {
 }
 
 function waitsFor(ctx: Context, at: Position, name: StepName): boolean {
-  return at.step === questions[name] || (name === 'login' && at.step === 'consent' && ctx.query.account === 'other')
+  return (
+    at.step === questions[name] ||
+    (questions[name] === 'login' && at.step === 'consent' && ctx.query.account === 'other')
+  )
 }
 
 async function load(ctx: Context, interactions: Interactions): Promise<PendingInteraction> {

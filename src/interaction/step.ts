@@ -1,10 +1,13 @@
 // What every screen between the request and the code is made of.
 import type { Context } from 'koa'
+import type { Change } from '#src/audit/change.ts'
+import type { Config } from '#src/config.ts'
 import type { Database } from '#src/db/database.ts'
 import type { RelyingParty } from '#src/factors/passkey.ts'
 import type { Csrf } from '#src/http/csrf.ts'
 import type { KnownDevices } from '#src/http/known-device.ts'
 import type { Renderer } from '#src/http/render.ts'
+import { requestOf } from '#src/http/request-context.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
 import type { Interactions, PendingInteraction } from '#src/oauth/interactions.ts'
 import type { Position, SignIn } from './sign-in.ts'
@@ -14,6 +17,7 @@ export type InteractionDeps = {
   interactions: Interactions
   renderer: Renderer
   csrf: Csrf
+  config: Pick<Config, 'mail' | 'signUp' | 'emailVerification'>
   devices: KnownDevices
   secretKeys: SecretKeys
   /** Where passkeys are valid. */
@@ -30,15 +34,30 @@ export type Step<At extends Position = Position> = {
   submit(ctx: Context, pending: PendingInteraction, at: At): Promise<void>
 }
 
-export type StepName = 'login' | 'consent' | 'second-factor' | 'enrolment' | 'enrolment/totp' | 'recovery-codes'
+export type StepName =
+  | ('login' | 'signup' | 'recovery' | 'verify')
+  | ('second-factor' | 'enrolment' | 'enrolment/totp' | 'recovery-codes')
+  | 'consent'
 
-/** @returns the address of the step itself: a form posts to where it was shown. */
+/** Asked in the place of the login. */
+const first: readonly StepName[] = ['login', 'signup', 'recovery', 'verify']
+
+/** @returns the address of the step itself: a form posts to where it was shown. What is asked in the place of consent is asked of
+ *  somebody who wants to be somebody else. */
 export function stepUrl(pending: PendingInteraction, step: StepName = pending.prompt): string {
-  return `/interaction/${encodeURIComponent(pending.uid)}/${step}`
+  const isOther = pending.prompt !== 'login' && first.includes(step)
+  return `/interaction/${encodeURIComponent(pending.uid)}/${step}${isOther ? otherAccount : ''}`
+}
+
+/** For the records of a room: somebody who has not signed in yet. */
+export function changeBy(ctx: Context, { now }: Pick<InteractionDeps, 'now'>): Change {
+  const { requestId } = requestOf(ctx)
+  const origin = { address: ctx.ip, userAgent: ctx.get('User-Agent') || undefined, requestId }
+  return { now: now(), actor: { kind: 'system', id: 'interaction' }, origin }
 }
 
 /** On the consent page a person may find that they are signed in as somebody else: the login screen is open to them, too. */
-export const otherAccount = '?account=other'
+const otherAccount = '?account=other'
 
 export function seeOther(ctx: Context, location: string): void {
   ctx.set('Location', location)

@@ -3,7 +3,7 @@
 // longer than a run, so there is nobody to declare dead: a killed runner's lock is gone with its connection, and the next process
 // to try has it, at the latest one interval later.
 //
-// Order of events: wait (part of the interval, by chance) -> ask for the lock, never wait for it -> run -> report -> release.
+// Order of events: wait (part of the interval, by chance) -> is there work? -> ask for the lock, never wait for it -> run -> report -> release.
 import { createHash } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Database, isUnavailable } from '#src/db/database.ts'
@@ -20,7 +20,14 @@ export type JobContext = {
 
 /** `run` may be overtaken: a process that was frozen and comes back finds out a moment later that another one took its place.
  *  So each step of a job is a statement that is right whoever makes it. */
-export type Job = { name: string; everySeconds: number; run(context: JobContext): Promise<unknown> }
+export type Job = {
+  name: string
+  everySeconds: number
+  /** A cheap look, before anything else, at whether there is work: a job that runs often and has mostly nothing to do takes no lock
+   *  for it. */
+  isDue?: (context: Pick<JobContext, 'database' | 'now'>) => Promise<boolean>
+  run(context: JobContext): Promise<unknown>
+}
 
 /** `stopped`: the process ended, or lost the lock, while the job ran. */
 export type JobRun = { job: string; seconds: number; outcome: 'done' | 'failed' | 'stopped' }
@@ -77,6 +84,7 @@ export function createSchedule(deps: {
 
   async function attempt(job: Job): Promise<void> {
     try {
+      if (job.isDue && !(await job.isDue({ database, now }))) return reachable(true)
       const lock = await tryHeldLock(database, [jobLocks, keyOf(job.name)], { silenceSeconds: lockSilenceSeconds })
       reachable(true)
       if (!lock) return

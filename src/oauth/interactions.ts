@@ -43,6 +43,8 @@ export type PendingInteraction = {
   userId: string | undefined
   /** Their session: what it was proven by, how much that is worth, since when (epoch seconds). */
   session: { amr: readonly string[]; acr: Acr; at: number } | undefined
+  /** The browser's session, of whomever. */
+  sessionUid: string | undefined
   loginHint: string | undefined
   /** What the client asks of the sign-in. */
   asked: RequestedAcr | undefined
@@ -103,6 +105,7 @@ export function createInteractions(source: ProviderSource): Interactions {
         asked: requestedAcr(params),
         progress: row?.progress ?? undefined,
         progressVersion: row?.progressVersion ?? 0,
+        sessionUid: session?.uid,
         loginHint: text(params.login_hint),
         uiLocales: words(params.ui_locales),
         openidScopes: asked.filter((scope) => openid.has(scope)).map((name) => ({ name, required: name === 'openid' })),

@@ -147,6 +147,18 @@ async function withdrawConsent(
   })
 }
 
+/** Right after the person's generation was raised once, which ended everything of theirs: a session that was in force until then goes
+ *  on, without the tokens it had. One that was over before stays over. */
+export async function carrySessionOver(
+  tx: Prisma.TransactionClient,
+  session: { uid: string; userId: string },
+): Promise<void> {
+  await tx.$executeRaw`
+    UPDATE session s SET user_generation = u.generation FROM users u
+    WHERE s.uid = ${session.uid} AND s.user_id = ${session.userId}::uuid AND u.id = s.user_id
+      AND s.ended_at IS NULL AND s.user_generation = u.generation - 1`
+}
+
 /** Everything older than the moment is over. It moves forward only: a second call with an earlier moment changes nothing. The
  *  database's clock decides what is the future, because the operator's may be wrong. */
 async function moveEpoch(tx: Prisma.TransactionClient, moment: Date | 'now', change: Change): Promise<void> {

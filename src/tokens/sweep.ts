@@ -46,6 +46,11 @@ const sweepable = {
   },
   passkey_challenge: { over: 'expires_at', kept: 0 },
   setup_code: { over: 'expires_at', kept: keptSeconds },
+  // What still waits to be sent is for the sender to give up (src/mail/sender.ts), with a record.
+  mail: { over: 'expires_at', kept: 0, unless: 'o.next_attempt_at IS NOT NULL' },
+  address_proof: { over: 'expires_at', kept: keptSeconds },
+  invitation: { over: 'expires_at', kept: keptSeconds },
+  one_time_code: { over: 'expires_at', kept: keptSeconds },
   guess_limit: { over: 'expires_at', kept: 0 },
   // Whoever verifies by himself needs an entry for as long as a token that it ends could still be accepted.
   revocation: { over: 'at', kept: keptRevocationSeconds },

@@ -68,6 +68,7 @@ beforeAll(async () => {
     secretKeys: createSecretKeys([Buffer.alloc(32, 1)]),
     findAccessToken: async (value) => tokens.get(value),
     audit: (entry) => audited.push(entry),
+    config: { signUp: 'invitation' },
   }
   const app = new Koa()
   app.use(requestContext({ log: createLog({ logLevel: 'info' }, { write: (line: string) => void lines.push(line) }) }))

@@ -59,10 +59,10 @@ it('every catalogue file is offered, and every offered language has one', async 
 it('every sentence is used', async () => {
   const { globSync } = await import('node:fs')
   const root = new URL('../../', import.meta.url).pathname
-  const files = globSync(['src/{http,interaction,admin,oauth}/**/*.ts', 'views/**/*.eta'], { cwd: root })
+  const files = globSync(['src/{http,interaction,admin,oauth,mail,dev}/**/*.ts', 'views/**/*.eta'], { cwd: root })
   expect(files.length).toBeGreaterThan(20)
   const text = files.map((file) => readFileSync(root + file, 'utf8')).join('\n')
-  const built = /^error\.\w+\.(title|text|next)$|^setup\.error\.password\./ // `error.${screen}.title` and the like
+  const built = /^error\.\w+\.(title|text|next)$|^setup\.error\.password\.|^code\.error\./ // `error.${screen}.title` and the like
   expect(Object.keys(english).filter((key) => !built.test(key) && !text.includes(`'${key}'`))).toEqual([])
 })
 

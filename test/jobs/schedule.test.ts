@@ -217,3 +217,34 @@ async function openGate(databaseUrl: string) {
     },
   }
 }
+
+test('a job that looks first takes no lock while there is nothing to do', async () => {
+  let isDue = false
+  let looked = 0
+  const { runs } = start({
+    everySeconds: 0.02,
+    isDue: async () => {
+      looked++
+      return isDue
+    },
+    run: async () => undefined,
+  })
+  await until(() => looked > 5, 'it looked')
+  expect(runs).toEqual([])
+  isDue = true
+  await until(() => runs.length > 0, 'it ran')
+})
+
+test('a look that fails is reported, and the next one is made', async () => {
+  let looked = 0
+  const { runs, logged } = start({
+    everySeconds: 0.02,
+    isDue: async () => {
+      if (++looked === 1) throw new Error('the look failed')
+      return true
+    },
+    run: async () => undefined,
+  })
+  await until(() => runs.length > 0, 'it ran')
+  expect(logged.filter(({ event }) => event === 'job.lock_failed')).toHaveLength(1)
+})

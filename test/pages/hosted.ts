@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import Koa, { type Context } from 'koa'
 import { createSetupRouter } from '#src/admin/setup.ts'
 import { ensureOwnerRole } from '#src/bootstrap/own-api.ts'
+import type { Config } from '#src/config.ts'
 import { relyingParty } from '#src/factors/passkey.ts'
 import { loadAssets } from '#src/http/assets.ts'
 import { createCsrf } from '#src/http/csrf.ts'
@@ -41,7 +42,12 @@ export type Hosted = {
 }
 
 export async function startHosted(
-  options: { routes?: (ctx: Context, renderer: Renderer) => void; trustProxy?: string[]; issuerUrl?: string } = {},
+  options: {
+    routes?: (ctx: Context, renderer: Renderer) => void
+    trustProxy?: string[]
+    issuerUrl?: string
+    config?: Partial<Config>
+  } = {},
 ): Promise<Hosted> {
   const test = await createTestDatabase({ poolSize: 4 })
   const lines: string[] = []
@@ -116,6 +122,7 @@ export async function startHosted(
     secretKeys,
     now,
     relyingParty: relyingParty(config.issuerUrl),
+    config: { mail: 'page', signUp: 'open', emailVerification: 'optional', ...options.config },
   })
   const change = { now: new Date(), actor: { kind: 'system' } } as const
   await ensureOwnerRole(test.database, change)
@@ -168,6 +175,7 @@ export function pendingInteraction(change: Partial<PendingInteraction> = {}): Pe
     asked: undefined,
     progress: undefined,
     progressVersion: 0,
+    sessionUid: undefined,
     loginHint: undefined,
     uiLocales: [],
     openidScopes: [],

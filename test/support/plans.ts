@@ -16,8 +16,19 @@ export type PlanNode = {
 } & Record<string, unknown>
 export type Explained = { Plan: PlanNode; 'Execution Time'?: number; 'Planning Time'?: number }
 
-/** Tables that stay small: one row for each client, API or set-up code, and the epoch. Reading them whole is what is right. */
-const small = ['client', 'api', 'token_epoch', 'setup_code', 'configuration_version']
+/** Tables that stay small: one row for each client, API or set-up code, and the epoch; what people are doing with their accounts in
+ *  these minutes. Reading them whole is what is right. */
+const small = [
+  'client',
+  'api',
+  'token_epoch',
+  'setup_code',
+  'configuration_version',
+  'one_time_code',
+  'mail',
+  'address_proof',
+  'invitation',
+]
 
 /** @param number the first of twenty tokens (ledger-rows.ts) that exist. */
 export async function hotStatements(number: number): Promise<Statement[]> {

@@ -9,8 +9,10 @@ import { join } from 'node:path'
 
 export type TlsFront = { port: number; forwardTo(port: number): void; close(): Promise<void> }
 
-export async function startTlsFront(): Promise<TlsFront> {
+/** For localhost, trusted by whoever is told `file` (NODE_EXTRA_CA_CERTS). */
+export function makeCertificate(): { key: Buffer; cert: Buffer; file: string } {
   const directory = mkdtempSync(join(tmpdir(), 'sallyport-tls-'))
+  process.once('exit', () => rmSync(directory, { recursive: true, force: true }))
   const [key, cert] = [join(directory, 'key.pem'), join(directory, 'cert.pem')]
   execFileSync(
     'openssl',
@@ -35,8 +37,13 @@ export async function startTlsFront(): Promise<TlsFront> {
     ],
     { stdio: 'ignore' },
   )
+  return { key: readFileSync(key), cert: readFileSync(cert), file: cert }
+}
+
+export async function startTlsFront(): Promise<TlsFront> {
+  const { key, cert } = makeCertificate()
   let target = 0
-  const server = createServer({ key: readFileSync(key), cert: readFileSync(cert) }, (incoming, outgoing) => {
+  const server = createServer({ key, cert }, (incoming, outgoing) => {
     const headers = {
       ...incoming.headers,
       'x-forwarded-for': incoming.socket.remoteAddress ?? '',
@@ -52,7 +59,6 @@ export async function startTlsFront(): Promise<TlsFront> {
     passed.on('error', () => outgoing.destroy())
     incoming.pipe(passed)
   })
-  rmSync(directory, { recursive: true })
   await new Promise<void>((resolve) => server.listen(0, 'localhost', resolve))
   return {
     port: (server.address() as AddressInfo).port,

@@ -11,7 +11,7 @@ beforeAll(async () => {
 afterAll(() => own.drop())
 beforeEach(() =>
   query(
-    'TRUNCATE token, session, interaction, replay, oauth_grant, setup_code, passkey_challenge, guess_limit, revocation, origin, consent',
+    'TRUNCATE token, session, interaction, replay, oauth_grant, setup_code, one_time_code, passkey_challenge, mail, address_proof, invitation, guess_limit, revocation, origin, consent',
   ),
 )
 
@@ -74,8 +74,21 @@ test('every table that grows by itself is swept, and what people agreed to stays
   await query(`INSERT INTO setup_code (id, expires_at) VALUES ('a', now() - interval '1 hour')`)
   await query(`INSERT INTO passkey_challenge (id, purpose, flow, expires_at)
     VALUES ('a', 'sign_in', 'f', now() - interval '1 second'), ('b', 'sign_in', 'f', now() + interval '1 minute')`)
+  await query(
+    `INSERT INTO one_time_code (purpose, flow, hash, expires_at) VALUES ('recovery', 'a', 'a', now() - interval '1 hour')`,
+  )
+  await query(
+    `INSERT INTO mail (id, template, recipient, next_attempt_at, expires_at) VALUES
+      (gen_random_uuid(), 'nothing', 'a', NULL, now() - interval '1 hour'),
+      (gen_random_uuid(), 'nothing', 'a', now(), now() - interval '1 hour')`,
+  )
   await query(`INSERT INTO guess_limit (subject, device, factor, failures, failed_at, expires_at)
     VALUES ('a', '', 'totp', 3, now(), now() - interval '1 second'), ('b', '', 'totp', 3, now(), now() + interval '1 minute')`)
+  await query(
+    `INSERT INTO address_proof (id, purpose, sealed, expires_at) VALUES ('a', 'recovery', '', now() - interval '1 hour')`,
+  )
+  await query(`INSERT INTO invitation (id, token_hash, email, email_key, expires_at)
+    VALUES (gen_random_uuid(), 'a', 'a', 'a', now() - interval '1 hour')`)
   await query(`INSERT INTO revocation (kind, target, at) VALUES ('all', '*', now() - interval '2 days')`)
   await token('a', '-1 hour')
   await grant('a', '-1 hour')
@@ -90,6 +103,10 @@ test('every table that grows by itself is swept, and what people agreed to stays
     session: 1,
     passkey_challenge: 1,
     setup_code: 1,
+    one_time_code: 1,
+    mail: 1,
+    address_proof: 1,
+    invitation: 1,
     guess_limit: 1,
     revocation: 1,
     origin: 1,
@@ -273,11 +290,15 @@ test('table sizes are told for everything that grows', async () => {
   await query('ANALYZE token')
   const sizes = await tableSizes(own.database)
   expect(sizes.map(({ table }) => table)).toEqual([
+    'address_proof',
     'audit_event',
     'consent',
     'guess_limit',
     'interaction',
+    'invitation',
+    'mail',
     'oauth_grant',
+    'one_time_code',
     'origin',
     'passkey_challenge',
     'replay',

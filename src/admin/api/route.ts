@@ -2,6 +2,7 @@
 import type { Context } from 'koa'
 import type { AdminGuardDeps, Caller } from '#src/admin/guard.ts'
 import type { Change } from '#src/audit/change.ts'
+import type { Config } from '#src/config.ts'
 import { requestOf } from '#src/http/request-context.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
 
@@ -12,7 +13,7 @@ export type AdminRoute = {
   handle(ctx: Context): Promise<void>
 }
 
-export type AdminApiDeps = AdminGuardDeps & { secretKeys: Pick<SecretKeys, 'mac' | 'macs'> }
+export type AdminApiDeps = AdminGuardDeps & { config: Pick<Config, 'signUp'>; secretKeys: SecretKeys }
 
 /** Who changes something, for the room's audit row. Behind the guard. */
 export function changeBy(ctx: Context, now: Date): Change {

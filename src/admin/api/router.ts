@@ -4,6 +4,7 @@ import Router from '@koa/router'
 import { createAdminGuard } from '#src/admin/guard.ts'
 import { apiRoutes } from './apis.ts'
 import { clientRoutes } from './clients.ts'
+import { invitationRoutes } from './invitations.ts'
 import { problemDetails } from './problem-details.ts'
 import { revocationRoutes } from './revocations.ts'
 import type { AdminApiDeps, AdminRoute } from './route.ts'
@@ -13,6 +14,7 @@ import { userRoutes } from './users.ts'
 export const adminRoutes = (deps: AdminApiDeps): AdminRoute[] => [
   ...clientRoutes(deps),
   ...userRoutes(deps),
+  ...invitationRoutes(deps),
   ...apiRoutes(deps),
   ...tokenRoutes(deps),
   ...revocationRoutes(deps),
