@@ -110,7 +110,7 @@ export function recoveryStep(deps: StepDeps): Step {
       secretKeys,
     )
     if (userId !== undefined)
-      return seeOther(ctx, await signIn.proveFirst(ctx, pending, { userId, factor: 'password' }))
+      return seeOther(ctx, await signIn.proveFirst(ctx, pending, { userId, factor: 'email_code' }))
     recordFailure(pending, 'reset_code', { reason: 'over' })
     render(ctx, pending, { email: proof.email, wrong: { problem: { key: 'recovery.error.over' } } }, 422)
   }

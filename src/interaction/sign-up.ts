@@ -77,7 +77,7 @@ export function signUpStep(deps: StepDeps): Step {
       const result = await finishSignUp(database, { uid: pending.uid, code: typed }, changeBy(ctx, deps), secretKeys)
       if (typeof result === 'object') {
         await reservation.succeed()
-        return seeOther(ctx, await signIn.proveFirst(ctx, pending, { userId: result.userId, factor: 'password' }))
+        return seeOther(ctx, await signIn.proveFirst(ctx, pending, { userId: result.userId, factor: 'email_code' }))
       }
       if (result === 'taken') {
         await reservation.release()

@@ -77,6 +77,15 @@ test('an idle lifetime is kept, and gone when it is left out', async () => {
   expect((await updateClient(db, 'idle', web, change)).refreshTokenIdleTtlSeconds).toBeNull()
 })
 
+test('a second factor may be required, except where no person signs in', async () => {
+  const client = await createClient(db, { id: 'strict', ...web, secondFactor: 'required' }, [], change)
+  expect(client.secondFactor).toBe('required')
+  expect((await updateClient(db, 'strict', web, change)).secondFactor).toBe('optional')
+  await expect(
+    createClient(db, { id: 'robot-2fa', type: 'service', secondFactor: 'required' }, [], change),
+  ).rejects.toThrow(/secondFactor/)
+})
+
 describe('refused, naming the field', () => {
   test.each<[string, Partial<ClientInput> & { id?: string }, string[]]>([
     ['an id with a space', { id: 'a b' }, ['clientId']],
@@ -101,6 +110,7 @@ describe('refused, naming the field', () => {
     ['a leeway above 300', { refreshLeewaySeconds: 301 }, ['refreshLeewaySeconds']],
     ['a negative leeway', { refreshLeewaySeconds: -1 }, ['refreshLeewaySeconds']],
     ['half a second', { refreshLeewaySeconds: 0.5 }, ['refreshLeewaySeconds']],
+    ['a policy for second factors that there is not', { secondFactor: 'sometimes' }, ['secondFactor']],
     ['an idle lifetime below a minute', { refreshTokenIdleTtlSeconds: 59 }, ['refreshTokenIdleTtlSeconds']],
     ['an idle lifetime above a year', { refreshTokenIdleTtlSeconds: 31_536_001 }, ['refreshTokenIdleTtlSeconds']],
     ['half a second of it', { refreshTokenIdleTtlSeconds: 60.5 }, ['refreshTokenIdleTtlSeconds']],

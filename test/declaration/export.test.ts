@@ -145,6 +145,7 @@ const declarations: fc.Arbitrary<Declaration> = fc
         name: fc.stringMatching(/^[a-z0-9][a-z0-9._-]{0,6}$/).filter((name) => name !== ownerRole),
         description: maybe(word),
         permissions: maybe(fc.uniqueArray(scopeName, { maxLength: 3 })),
+        secondFactor: maybe(fc.constantFrom('optional', 'required')),
       }),
       { selector: (role) => role.name, maxLength: 3 },
     ),
@@ -159,6 +160,7 @@ const declarations: fc.Arbitrary<Declaration> = fc
         scopes: maybe(fc.uniqueArray(fc.constantFrom('openid', 'profile', 'email', 'offline_access'))),
         idTokenSignedResponseAlg: maybe(fc.constantFrom('ES256', 'EdDSA', 'RS256')),
         refreshTokenTtlSeconds: maybe(fc.integer({ min: 300, max: 31_536_000 })),
+        secondFactor: maybe(fc.constantFrom('optional', 'required')),
         refreshTokenIdleTtlSeconds: maybe(fc.integer({ min: 60, max: 31_536_000 })),
         policyUri: maybe(fc.constant('https://a.example/policy')),
         asks: fc.boolean(),
@@ -196,6 +198,7 @@ const declarations: fc.Arbitrary<Declaration> = fc
       ...client,
       ...(client.type === 'service' ? { scopes: undefined } : {}),
       ...(client.profile === 'fapi2' ? { refreshTokenIdleTtlSeconds: undefined } : {}),
+      ...(client.type === 'service' ? { secondFactor: undefined } : {}),
       ...(['web', 'service'].includes(client.type) ? { clientSecretHash: hashes } : {}),
       ...(['web', 'spa', 'native'].includes(client.type)
         ? { redirectUris: ['https://a.example/cb', 'http://localhost:1/x?y=z'] }

@@ -91,11 +91,11 @@ it('works for somebody who is signed in and asked to prove it once more, in the 
   expect((await person.open((await j.begin()).address)).url).not.toContain('/login')
 })
 
-it('counts for a password and nothing more: a second factor is not skipped (ASVS 6.4.3)', async () => {
+it('counts for a code from a mail and nothing more: a second factor is not skipped (ASVS 6.4.3)', async () => {
   const person = new Person(server.url)
   await db().session.deleteMany({ where: { userId: j.alice.id } })
   await person.submit(await prove(person), { password: chosen })
-  expect(await db().session.findMany({ where: { userId: j.alice.id } })).toMatchObject([{ amr: ['pwd'] }])
+  expect(await db().session.findMany({ where: { userId: j.alice.id } })).toMatchObject([{ amr: ['otp'] }])
 })
 
 describe('an address that nobody has, a disabled person, an owner whose address was never verified', () => {

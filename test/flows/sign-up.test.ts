@@ -68,12 +68,12 @@ it('from the login page to the application: form, code from the mail, consent, c
   expect((await again.submit(login, { identifier: 'bob@example.com', password: chosen })).url).toContain('shop.example')
 })
 
-it('is a sign-in by password, and by nothing more', async () => {
+it('is a sign-in by a code from a mail, and by nothing more', async () => {
   const person = new Person(server.url)
   const page = await begin(person, 'amr@example.com')
   await person.submit(page, { code: await codeFor('amr@example.com') })
   const { id } = await db().user.findUniqueOrThrow({ where: { emailKey: 'amr@example.com' } })
-  expect(await db().session.findMany({ where: { userId: id } })).toMatchObject([{ amr: ['pwd'] }])
+  expect(await db().session.findMany({ where: { userId: id } })).toMatchObject([{ amr: ['otp'] }])
 })
 
 describe('an address that has an account', () => {

@@ -1,7 +1,7 @@
 // Each way into an account x each reason why a second factor is required: either the token says that there was one, or there is no token
 // (CVE-2025-64103, GHSA-4gm4-c4mh-4p7w). Every combination is walked; a way that is added without a line here fails the count below.
 import { globSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { decodeJwt } from 'jose'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createRole } from '#src/access/roles.ts'
@@ -13,9 +13,11 @@ import { Authenticator } from '#test/support/authenticator.ts'
 import { codeAt, giveRecoveryCodes, giveTotp } from '#test/support/factors.ts'
 import { change, password } from '#test/support/installation.ts'
 import { type Journey, startJourney } from '#test/support/journey.ts'
+import { codeIn, deliver, type Mailbox, startMailbox } from '#test/support/mailbox.ts'
 import { type Page, Person } from '#test/support/person.ts'
 import { startServer, type TestServer } from '#test/support/server.ts'
 
+let mailbox: Mailbox
 let server: TestServer
 let j: Journey
 let person: Person
@@ -24,11 +26,15 @@ let codes: string[]
 let key: Authenticator
 
 beforeAll(async () => {
-  server = await startServer()
+  mailbox = await startMailbox()
+  server = await startServer({ env: { SMTP_URL: mailbox.url } })
   j = await startJourney(server)
   await createRole(server.database.prisma, 'keeper', { secondFactor: 'required' }, change())
 })
-afterAll(() => server.stop())
+afterAll(async () => {
+  await server.stop()
+  await mailbox.stop()
+})
 beforeEach(async () => {
   person = new Person(server.url)
   await server.database.prisma.credential.deleteMany({ where: { kind: { not: 'password' } } })
@@ -172,11 +178,51 @@ function expected(has: string): string[] {
   ]
 }
 
+describe.each(Object.entries(reasons))('required by %s, and the password was forgotten', (_reason, require) => {
+  test.each(Object.entries(belongings))(
+    'a mail takes the place of the password and of nothing else: she has %s (ASVS 6.4.3)',
+    async (has, give) => {
+      const parameters = await require()
+      for (const goOn of [false, true]) {
+        person = new Person(server.url)
+        seed = ''
+        codes = []
+        await server.database.prisma.credential.deleteMany({ where: { kind: { not: 'password' } } })
+        await server.database.prisma.guessLimit.deleteMany()
+        await server.database.prisma.mail.deleteMany()
+        await give()
+        const { address, verifier } = await j.begin(parameters)
+        const login = await person.open(address)
+        const forgotten = await person.open(/href="([^"]*\/recovery[^"]*)"/.exec(login.text)?.[1] ?? '')
+        const asked = await person.submit(forgotten, { email: 'alice@example.com' })
+        await deliver(server)
+        const proven = await person.submit(asked, { code: codeIn(mailbox.newest('Alice@example.com')) })
+        let page = await person.submit(proven, { password })
+        const way = has === 'an app' ? continuations['a code of the app'] : continuations['a recovery code']
+        if (goOn && page.url.endsWith('/second-factor')) page = await way(page)
+        if (page.url.endsWith('/consent')) page = await person.submit(page, { decision: 'allow' })
+        const code = new URL(page.url).searchParams.get('code')
+        expect([has, goOn, code !== null]).toEqual([has, goOn, goOn && has !== 'nothing'])
+        if (code === null) continue
+        const { amr, acr } = decodeJwt((await j.redeem(code, verifier)).body.id_token ?? '')
+        expect([amr, acr]).toEqual([['otp', 'mfa'], 'urn:sallyport:acr:2fa'])
+      }
+    },
+    60_000,
+  )
+})
+
 test('every place that completes a login goes through sign-in.ts, and every first factor has its line above', () => {
   const root = join(import.meta.dirname, '../..')
   const files = globSync('src/**/*.ts', { cwd: root, exclude: ['src/db/generated/**'] })
   const callers = (what: RegExp) => files.filter((file) => what.test(readFileSync(join(root, file), 'utf8'))).sort()
   expect(callers(/interactions\.completeLogin\(/)).toEqual(['src/interaction/sign-in.ts'])
   // A new caller is a new way in: add it to `beginnings`.
-  expect(callers(/signIn\.proveFirst\(/)).toEqual(['src/interaction/login.ts', 'src/interaction/passkey.ts'])
+  expect(callers(/signIn\.proveFirst\(/).map((file) => basename(file, '.ts'))).toEqual([
+    'first-factor', // in front of the others, where an address has to be verified
+    'login',
+    'passkey',
+    'recovery',
+    'sign-up', // makes a person who has nothing yet: what follows is asked of them like of everybody
+  ])
 })
