@@ -143,9 +143,10 @@ describe('leaving', () => {
   })
 
   test('the only administrator cannot', async () => {
+    // Signed in before: the role asks for a second factor at the next sign-in.
+    const { person, page } = await home.enter('/account/data/deletion')
     await ensureOwnerRole(home.server.database, change())
     await updateUser(home.server.database.prisma, home.alice.id, { roles: [ownerRole] }, change())
-    const { person, page } = await home.enter('/account/data/deletion')
     const refused = await person.submit(page, { confirm: 'yes' })
     expect([refused.status, refused.text.includes('You are the only administrator')]).toEqual([409, true])
     expect(
