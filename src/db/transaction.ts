@@ -35,6 +35,6 @@ export function withConfigurationLock<T>(
         await pause(100)
       }
     },
-    { maxWait: limits.waitSeconds * 1000, timeout: (limits.waitSeconds + limits.runSeconds) * 1000 },
+    { maxWait: Math.max(limits.waitSeconds, 5) * 1000, timeout: (limits.waitSeconds + limits.runSeconds) * 1000 },
   )
 }
