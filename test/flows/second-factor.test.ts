@@ -415,15 +415,6 @@ describe('no step is skipped (CVE-2026-18963, CVE-2026-49448)', () => {
     expect(step(await person.submit(page, { code: codeAt(seed, now) }))).toBe('login')
   })
 
-  test('of two answers that saw the same state one counts: the other is told so', async () => {
-    await giveRecoveryCodes(server, j.alice.id)
-    const statuses = await Promise.all(
-      Array.from({ length: 5 }, async () => (await post(page, { decision: 'restart' })).status),
-    )
-    expect(statuses.filter((status) => status === 303).length).toBeGreaterThanOrEqual(1)
-    expect(statuses.every((status) => status === 303 || status === 400)).toBe(true)
-  })
-
   test('cancelling goes back to the client', async () => {
     const back = await person.submit(page, { decision: 'deny' })
     expect(new URL(back.url).searchParams.get('error')).toBe('access_denied')
