@@ -80,13 +80,17 @@ export async function createApp(deps: {
     audit: (entry) => currentUnit().audit(entry),
   })
   const visitors = createVisitors({ providers, secretKeys, issuerUrl: config.issuerUrl, homes: ['/account'], now })
-  const account = createAccountRouter({ config, database, renderer, visitors, csrf, now })
+  const devices = createKnownDevices({ config, secretKeys, now })
+  const account = createAccountRouter({
+    ...{ config, database, renderer, visitors, csrf, secretKeys, devices, now },
+    relyingParty: relyingParty(config.issuerUrl),
+  })
   const screens = {
     database,
     renderer,
     csrf,
     config,
-    devices: createKnownDevices({ config, secretKeys, now }),
+    devices,
     secretKeys,
     relyingParty: relyingParty(config.issuerUrl),
     now,

@@ -186,7 +186,8 @@ const variables = {
   TRUST_PROXY: {
     schema: proxies,
     default: '',
-    about: 'Addresses or ranges of reverse proxies whose X-Forwarded-For is believed. Everybody else’s is removed.',
+    about:
+      'Addresses or ranges of reverse proxies whose X-Forwarded-For is believed. Everybody else’s is removed. A proxy that is not listed is the address of everybody behind it, also for limits on guessing.',
   },
   WORKERS: {
     schema: workers,

@@ -46,7 +46,9 @@ const arrows: Record<string, Record<string, string>> = {
   // Domain rooms: plain functions over db.
   audit: { db: 'rows' },
   keys: { db: 'rows', audit: 'creation and rotation are recorded', refusal: floor.refusal },
+  'browser-name': { words: 'a name in the language of its reader' },
   mail: {
+    'browser-name': 'where something was done',
     ...floor,
     db: 'rows',
     audit: 'what could not be delivered is recorded',
@@ -77,7 +79,7 @@ const arrows: Record<string, Record<string, string>> = {
     config: 'what a hash may cost',
     db: 'rows',
     audit: 'changes are recorded',
-    keys: 'codes are hashed, secrets sealed, under SECRET_KEY',
+    keys: 'keyed digests, sealed seeds',
     users: 'whose factor it is',
     access: 'how an owner recovers',
     mail: 'codes by mail',
@@ -148,7 +150,7 @@ const arrows: Record<string, Record<string, string>> = {
   },
 
   interaction: door,
-  account: door,
+  account: { ...door, 'browser-name': 'devices in words' },
   admin: { ...door, bootstrap: 'the set-up code' },
   gate: door,
   dev: door,

@@ -1,9 +1,10 @@
 // What happened to the account, in words, newest first.
 import { listPersonEvents, type PersonEvent } from '#src/audit/activity.ts'
+import { nameBrowser } from '#src/browser-name.ts'
 import { ownClientId } from '#src/clients/own-client.ts'
 import { template } from '#src/http/render.ts'
 import { type AccountDeps, type AccountPage, type AccountRequest, renderAccount } from './page.ts'
-import { device, type Moment, moment } from './words.ts'
+import { type Moment, moment } from './words.ts'
 
 export type ActivityLine = {
   what: string
@@ -54,7 +55,7 @@ function describe({ words, person, now }: AccountRequest, event: PersonEvent): A
   const client = event.clientId === ownClientId ? undefined : (event.clientName ?? event.clientId ?? undefined)
   const parts = [
     client,
-    event.byOthers ? undefined : event.userAgent && device(words, event.userAgent).name,
+    event.byOthers ? undefined : event.userAgent && nameBrowser(words, event.userAgent).name,
     event.byOthers ? undefined : event.address,
   ]
   return {

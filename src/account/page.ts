@@ -1,11 +1,17 @@
 // What every account page is made of: who looks at it, the frame around it, and the two ways it answers.
 import type { Context } from 'koa'
+import type { z } from 'zod'
 import type { Change } from '#src/audit/change.ts'
 import type { Config } from '#src/config.ts'
-import type { Database } from '#src/db/database.ts'
+import type { Database, Db } from '#src/db/database.ts'
+import type { RelyingParty } from '#src/factors/passkey.ts'
 import type { Form } from '#src/http/form.ts'
 import type { MessageKey, Translator } from '#src/http/i18n.ts'
+import type { KnownDevices } from '#src/http/known-device.ts'
 import type { Renderer, Template } from '#src/http/render.ts'
+import type { SecretKeys } from '#src/keys/secret-key.ts'
+import type { Notice } from '#src/mail/letters.ts'
+import { queueNotice } from '#src/mail/notices.ts'
 import type { Visitor } from '#src/oauth/visitors.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
 import type { UserRecord } from '#src/users/users.ts'
@@ -14,6 +20,11 @@ export type AccountDeps = {
   config: Pick<Config, 'sessionIdleTtlSeconds' | 'accountDeletionGraceDays' | 'issuerUrl'>
   database: Database
   renderer: Renderer
+  secretKeys: SecretKeys
+  /** Browsers in which the person has signed in count their guesses apart. */
+  devices: KnownDevices
+  /** Where passkeys are valid. */
+  relyingParty: RelyingParty
   now: () => Date
 }
 
@@ -33,8 +44,15 @@ export type AccountPage = {
   section: Section
   /** Asks for a sign-in that is at most five minutes old (ASVS 7.5.1), before it shows and before it does anything. */
   sensitive?: boolean
-  show(request: AccountRequest): Promise<void>
+  show?(request: AccountRequest): Promise<void>
   submit?(request: AccountRequest, form: Form): Promise<void>
+  /** In place of a form: what a script sends as JSON, read by this shape, which names the field `csrf`. */
+  json?: JsonPart
+}
+
+export type JsonPart = {
+  shape: z.ZodType<{ csrf: string } & Record<string, unknown>>
+  submit(request: AccountRequest, body: Record<string, unknown>): Promise<void>
 }
 
 const sections = {
@@ -55,6 +73,11 @@ const doneMessages = {
   session: 'account.done.session',
   sessions: 'account.done.sessions',
   application: 'account.done.application',
+  email: 'account.done.email',
+  factor: 'account.done.factor',
+  first: 'account.done.first',
+  renamed: 'account.done.renamed',
+  removed: 'account.done.removed',
 } as const satisfies Record<string, MessageKey>
 type Done = keyof typeof doneMessages
 
@@ -108,6 +131,16 @@ export function goOn(ctx: Context, path: string, done?: Done): void {
   ctx.set('Cache-Control', 'no-store')
   ctx.body = null
   ctx.status = 303
+}
+
+/** Tells the person by mail what was done, in the transaction that did it. */
+export function notify(
+  { secretKeys }: Pick<AccountDeps, 'secretKeys'>,
+  tx: Db,
+  { person, now }: AccountRequest,
+  what: Notice,
+): Promise<void> {
+  return queueNotice(tx, what, person, currentUnit().origin, { secretKeys, now })
 }
 
 /** What the person changes, they change by themselves. */

@@ -1,15 +1,25 @@
 // Another password: the current one is asked for as well as a fresh sign-in (ASVS 6.2.3), and everything else that was signed in with
 // the old one ends.
 import { atomically } from '#src/db/transaction.ts'
+import { accountKey, reserveGuess } from '#src/factors/guessing.ts'
 import { HashingBusy } from '#src/factors/hashing.ts'
 import { hashPassword, verifyPassword } from '#src/factors/password.ts'
 import { checkPassword } from '#src/factors/password-rules.ts'
-import type { MessageKey } from '#src/http/i18n.ts'
+import { findStanding } from '#src/factors/second-factors.ts'
+import { type Said, sayLimited } from '#src/http/limited.ts'
 import { template } from '#src/http/render.ts'
 import { keepSession } from '#src/tokens/sessions.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
 import { setPassword, type UserRecord } from '#src/users/users.ts'
-import { type AccountDeps, type AccountPage, type AccountRequest, changeBy, goOn, renderAccount } from './page.ts'
+import {
+  type AccountDeps,
+  type AccountPage,
+  type AccountRequest,
+  changeBy,
+  goOn,
+  notify,
+  renderAccount,
+} from './page.ts'
 
 export type PasswordPage = {
   email: string
@@ -18,11 +28,13 @@ export type PasswordPage = {
   focus: 'current' | 'password'
 }
 
-type Wrong = { current?: MessageKey; password?: MessageKey; problem?: MessageKey }
+type Wrong = { current?: Said; password?: Said; problem?: Said }
 
 const password = template<PasswordPage>('account/password')
 
-export function passwordPage({ database: { prisma }, renderer }: AccountDeps): AccountPage {
+export function passwordPage(deps: AccountDeps): AccountPage {
+  const { database, secretKeys, devices, renderer } = deps
+  const { prisma } = database
   return {
     path: '/account/security/password',
     section: 'security',
@@ -33,28 +45,44 @@ export function passwordPage({ database: { prisma }, renderer }: AccountDeps): A
     },
 
     async submit(request, form) {
-      const { ctx, person, visitor } = request
+      const { ctx, person, visitor, now } = request
       const current = form.get('current') ?? ''
       const next = form.get('password') ?? ''
-      const wrong = findWrong(person, current, next)
+      const standing = await findStanding(prisma, person.id)
+      const besideAnother = standing !== undefined && standing.totp + standing.passkeys > 0
+      const wrong = findWrong(person, { current, next, besideAnother })
       if (wrong) return render(request, wrong, 422)
 
+      // Somebody at an unlocked screen guesses like anybody else.
+      const reservation = await reserveGuess(database, {
+        factor: 'password',
+        account: accountKey(secretKeys, person.emailKey),
+        address: ctx.ip,
+        device: devices.find(ctx, person.emailKey),
+        now,
+      })
+      if (!reservation.allowed) return render(request, { problem: sayLimited(ctx, reservation.retryAfterSeconds) }, 429)
       const verdict = await verifyPassword(prisma, { identifier: person.email, password: current })
       if (!verdict.ok) {
-        if (verdict.reason === 'busy') return busy(request)
+        if (verdict.reason === 'busy') {
+          await reservation.release()
+          return busy(request)
+        }
         currentUnit().audit({
           event: 'login.failed',
           outcome: 'failure',
           actor: { kind: 'user', id: person.id },
-          detail: { reason: verdict.reason, at: 'password change' },
+          detail: { factor: 'password', reason: verdict.reason, at: 'password change' },
         })
-        return render(request, { current: 'account.password.error.current' }, 422)
+        return render(request, { current: { key: 'account.password.error.current' } }, 422)
       }
+      await reservation.succeed()
       try {
         const hash = await hashPassword(next)
         await atomically(prisma, async (tx) => {
           await setPassword(tx, person.id, hash, changeBy(request))
           await keepSession(tx, { userId: person.id, uid: visitor.sessionUid })
+          await notify(deps, tx, request, 'passwordChanged')
         })
       } catch (error) {
         if (error instanceof HashingBusy) return busy(request)
@@ -67,11 +95,11 @@ export function passwordPage({ database: { prisma }, renderer }: AccountDeps): A
   function busy(request: AccountRequest): void {
     request.ctx.state.unavailable = 'hash_queue'
     request.ctx.set('Retry-After', '5')
-    render(request, { problem: 'setup.error.busy' }, 503)
+    render(request, { problem: { key: 'setup.error.busy' } }, 503)
   }
 
   function render(request: AccountRequest, wrong: Wrong, status: number): void {
-    const { t } = request.words
+    const say = ({ key, args }: Said) => request.words.t(key, args)
     renderAccount(
       renderer,
       request,
@@ -79,10 +107,10 @@ export function passwordPage({ database: { prisma }, renderer }: AccountDeps): A
       {
         email: request.person.email,
         errors: {
-          ...(wrong.current ? { current: t(wrong.current) } : {}),
-          ...(wrong.password ? { password: t(wrong.password) } : {}),
+          ...(wrong.current ? { current: say(wrong.current) } : {}),
+          ...(wrong.password ? { password: say(wrong.password) } : {}),
         },
-        problem: wrong.problem && t(wrong.problem),
+        problem: wrong.problem && say(wrong.problem),
         focus: wrong.password && !wrong.current ? 'password' : 'current',
       },
       { section: 'security', status },
@@ -91,14 +119,18 @@ export function passwordPage({ database: { prisma }, renderer }: AccountDeps): A
 }
 
 /** What can be said before any work is done on it. */
-function findWrong(person: UserRecord, current: string, next: string): Wrong | undefined {
+function findWrong(
+  person: UserRecord,
+  { current, next, besideAnother }: { current: string; next: string; besideAnother: boolean },
+): Wrong | undefined {
   const wrong: Wrong = {}
-  if (current === '') wrong.current = 'account.password.error.currentMissing'
+  if (current === '') wrong.current = { key: 'account.password.error.currentMissing' }
   const { name, givenName, familyName, email } = person
   const [flaw] = checkPassword(
     next,
     [email, name, givenName, familyName].filter((text) => text !== null),
+    { besideAnother },
   )
-  if (flaw) wrong.password = `setup.error.password.${flaw.code}`
+  if (flaw) wrong.password = { key: `setup.error.password.${flaw.code}` }
   return wrong.current || wrong.password ? wrong : undefined
 }

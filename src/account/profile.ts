@@ -13,7 +13,7 @@ export type ProfilePage = {
   fields: readonly { name: Field; label: string; value: string; autocomplete: string; error: string | undefined }[]
   focus: Field | undefined
   locales: readonly Option[]
-  zones: readonly { name: string; options: readonly Option[] }[]
+  zones: readonly Option[]
 }
 type Option = { value: string; label: string; selected: boolean }
 
@@ -80,7 +80,7 @@ export function profilePage({ database: { prisma }, renderer }: AccountDeps): Ac
           label: label || t('account.profile.noChoice'),
           selected: value === input.locale,
         })),
-        zones: zoneGroups(input.zoneinfo, t('account.profile.noChoice')),
+        zones: zoneOptions(input.zoneinfo, t('account.profile.noChoice')),
       },
       { section: 'profile', status },
     )
@@ -121,16 +121,11 @@ function localeOptions(chosen: string, stored: string | null): [value: string, l
   return offered
 }
 
-function zoneGroups(chosen: string, none: string): ProfilePage['zones'] {
-  const option = (value: string, label: string): Option => ({ value, label, selected: value === chosen })
-  const groups = new Map<string, Option[]>([['', [option('', none)]]])
+function zoneOptions(chosen: string, none: string): Option[] {
   const all = chosen && !timeZones().includes(chosen) ? [chosen, ...timeZones()] : timeZones()
-  for (const zone of all) {
-    const slash = zone.indexOf('/')
-    const region = slash < 0 ? '' : zone.slice(0, slash)
-    const options = groups.get(region) ?? []
-    options.push(option(zone, zone.slice(slash + 1).replaceAll('_', ' ')))
-    groups.set(region, options)
-  }
-  return [...groups].map(([name, options]) => ({ name, options }))
+  return [['', none] as const, ...all.map((zone) => [zone, zone] as const)].map(([value, label]) => ({
+    value,
+    label,
+    selected: value === chosen,
+  }))
 }

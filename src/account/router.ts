@@ -9,6 +9,7 @@ import type { Context } from 'koa'
 import type { Csrf } from '#src/http/csrf.ts'
 import { readForm } from '#src/http/form.ts'
 import { HttpError } from '#src/http/http-error.ts'
+import { readJson } from '#src/http/json-body.ts'
 import { template } from '#src/http/render.ts'
 import type { Visitors } from '#src/oauth/visitors.ts'
 import { Refusal } from '#src/refusal.ts'
@@ -17,18 +18,30 @@ import { activityPage } from './activity.ts'
 import { applicationPage, applicationsPage } from './applications.ts'
 import { dataPage } from './data.ts'
 import { deletionPage } from './deletion.ts'
+import { emailPage } from './email.ts'
+import { factorPage } from './factors.ts'
 import { overviewPage } from './overview.ts'
 import { type AccountDeps, type AccountPage, type AccountRequest, goOn, localesOf } from './page.ts'
+import { passkeyOptions, passkeyPage } from './passkeys.ts'
 import { passwordPage } from './password.ts'
 import { profilePage } from './profile.ts'
+import { recoveryCodesPage } from './recovery-codes.ts'
 import { securityPage } from './security.ts'
 import { sessionPage, sessionsPage } from './sessions.ts'
+import { totpPage, totpQrCode } from './totp.ts'
 
 export const accountPages = (deps: AccountDeps): AccountPage[] => [
   overviewPage(deps),
   profilePage(deps),
+  emailPage(deps),
   securityPage(deps),
   passwordPage(deps),
+  passkeyPage(deps),
+  passkeyOptions(deps),
+  totpPage(deps),
+  totpQrCode(deps),
+  factorPage(deps),
+  recoveryCodesPage(deps),
   sessionsPage(deps),
   sessionPage(deps),
   applicationsPage(deps),
@@ -61,12 +74,21 @@ export function createAccountRouter(deps: AccountDeps & { visitors: Visitors; cs
   )
 
   for (const page of accountPages(deps)) {
-    router.get(page.path, async (ctx) => {
-      const request = await admit(ctx, page, freshSeconds.show)
-      if (request) await answer(() => page.show(request))
-    })
-    const { submit } = page
-    if (submit)
+    const { show, submit, json } = page
+    if (show)
+      router.get(page.path, async (ctx) => {
+        const request = await admit(ctx, page, freshSeconds.show)
+        if (request) await answer(() => show(request))
+      })
+    if (json)
+      router.post(page.path, async (ctx) => {
+        const request = await admit(ctx, page, freshSeconds.submit)
+        if (!request) return
+        const body = await readJson(ctx, json.shape)
+        csrf.verify(ctx, { get: (name) => (name === 'csrf' ? body.csrf : undefined) }, { binding: bindingOf(request) })
+        await answer(() => json.submit(request, body))
+      })
+    else if (submit)
       router.post(page.path, async (ctx) => {
         // What a form of somebody else's session, or of none, wants is not looked at: only where it was shown.
         const request = await admit(ctx, page, freshSeconds.submit)

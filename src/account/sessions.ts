@@ -1,11 +1,21 @@
 // Where the person is signed in, and ending it: one by one, or all but this one. No fresh sign-in is asked for: whoever finds a stranger
 // in the list should not have to look for their password first.
+import { type Device, nameBrowser } from '#src/browser-name.ts'
+import { atomically } from '#src/db/transaction.ts'
 import { template } from '#src/http/render.ts'
 import { SessionNotFound } from '#src/tokens/revoke.ts'
 import { endOtherSessions, endOwnSession, listSessions, type OpenSession } from '#src/tokens/sessions.ts'
 import { refuseDecision } from './decision.ts'
-import { type AccountDeps, type AccountPage, type AccountRequest, changeBy, goOn, renderAccount } from './page.ts'
-import { type Device, device, type Moment, moment } from './words.ts'
+import {
+  type AccountDeps,
+  type AccountPage,
+  type AccountRequest,
+  changeBy,
+  goOn,
+  notify,
+  renderAccount,
+} from './page.ts'
+import { type Moment, moment } from './words.ts'
 
 export type SessionLine = {
   href: string
@@ -40,7 +50,10 @@ export function sessionsPage(deps: AccountDeps): AccountPage {
     async submit(request, form) {
       if (form.get('decision') !== 'end-others') refuseDecision()
       const { person, visitor, ctx } = request
-      await endOtherSessions(database.prisma, { userId: person.id, uid: visitor.sessionUid }, changeBy(request))
+      await atomically(database.prisma, async (tx) => {
+        const kept = { userId: person.id, uid: visitor.sessionUid }
+        if ((await endOtherSessions(tx, kept, changeBy(request))) > 0) await notify(deps, tx, request, 'sessionsEnded')
+      })
       goOn(ctx, '/account/sessions', 'sessions')
     },
   }
@@ -62,7 +75,10 @@ export function sessionPage(deps: AccountDeps): AccountPage {
     async submit(request, form) {
       if (form.get('decision') !== 'end') refuseDecision()
       const { person, ctx } = request
-      await endOwnSession(database.prisma, { userId: person.id, uid: String(ctx.params.uid) }, changeBy(request))
+      await atomically(database.prisma, async (tx) => {
+        await endOwnSession(tx, { userId: person.id, uid: String(ctx.params.uid) }, changeBy(request))
+        await notify(deps, tx, request, 'sessionsEnded')
+      })
       goOn(ctx, '/account/sessions', 'session')
     },
   }
@@ -76,7 +92,7 @@ function describe({ words, person, visitor, now }: AccountRequest, open: OpenSes
   const at = (time: Date) => moment(words, time, now, person.zoneinfo)
   return {
     href: `/account/sessions/${encodeURIComponent(open.uid)}`,
-    device: device(words, open.userAgent),
+    device: nameBrowser(words, open.userAgent),
     address: open.address ?? undefined,
     began: at(open.beganAt),
     lastUsed: at(open.lastUsedAt),

@@ -1,5 +1,4 @@
-// Times, devices and scopes in the words of the person who reads them.
-import Bowser from 'bowser'
+// Times and scopes in the words of the person who reads them.
 import type { MessageKey, Translator } from '#src/http/i18n.ts'
 
 export type Moment = { iso: string; ago: string; full: string }
@@ -46,17 +45,6 @@ let zones: readonly string[] | undefined
 export function timeZones(): readonly string[] {
   zones ??= ['UTC', ...Intl.supportedValuesOf('timeZone').filter((name) => name !== 'UTC')]
   return zones
-}
-
-export type Device = { name: string; icon: 'phone' | 'monitor' }
-
-/** "Firefox on Windows". What a browser says of itself is a hint, not a proof. */
-export function device({ t }: Translator, userAgent: string | null): Device {
-  const { browser, os, platform } = userAgent ? Bowser.parse(userAgent) : { browser: {}, os: {}, platform: {} }
-  const icon = platform.type === 'mobile' || platform.type === 'tablet' ? 'phone' : 'monitor'
-  const system = /^iP(hone|ad)$/.test(platform.model ?? '') ? platform.model : os.name
-  if (browser.name && system) return { name: t('account.device', { browser: browser.name, system }), icon }
-  return { name: browser.name || system || t('account.device.unknown'), icon } // Bowser leaves some empty
 }
 
 const known = {

@@ -80,6 +80,35 @@ export async function listFactors(db: Db, userId: string): Promise<FactorSummary
   return rows.map((row) => ({ ...row, kind: row.kind as FactorSummary['kind'], name: row.name ?? '' }))
 }
 
+/** What the person calls one of their own. @returns false when it is not theirs, or gone. */
+export function renameFactor(
+  db: Db,
+  userId: string,
+  { id, name }: { id: string; name: string },
+  change: Change,
+): Promise<boolean> {
+  return atomically(db, async (tx) => {
+    if (!isUserId(id)) return false
+    const { count } = await tx.credential.updateMany({
+      where: { id, userId, kind: { in: ['totp', 'passkey'] } },
+      data: { name, updatedAt: change.now },
+    })
+    if (count === 0) return false
+    await recordAudit(
+      tx,
+      {
+        event: 'factor.renamed',
+        outcome: 'success',
+        actor: change.actor,
+        target: { kind: 'user', id: userId },
+        detail: { id },
+      },
+      change.origin,
+    )
+    return true
+  })
+}
+
 /** Removes one app or passkey of the person's own. With the last of them the recovery codes go, too: they stand in for nothing then.
  *  @returns false when it is not theirs, or gone. */
 export function removeFactor(db: Db, userId: string, id: string, change: Change): Promise<boolean> {

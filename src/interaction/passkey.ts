@@ -11,7 +11,8 @@ import { HttpError } from '#src/http/http-error.ts'
 import { readJson } from '#src/http/json-body.ts'
 import { allowFetch } from '#src/http/security-headers.ts'
 import type { PendingInteraction } from '#src/oauth/interactions.ts'
-import { currentUnit } from '#src/tokens/unit-of-work.ts'
+import { emailKey } from '#src/users/users.ts'
+import { recordFailure, reserve } from './guess.ts'
 import type { Position } from './sign-in.ts'
 import type { StepDeps } from './step.ts'
 
@@ -83,7 +84,10 @@ export function addPasskeyRoutes(router: Router, deps: StepDeps, find: Find): vo
     const name = renderer.translator(ctx, pending.uiLocales).t('enrolment.passkey.name')
     const change = signIn.changeBy(ctx, at.person)
     const enrolled = await enrolPasskey(prisma, relyingParty, ceremony, { response, name }, change)
-    if (!enrolled) throw refuse(ctx, pending, userId, 'enrolment')
+    if (!enrolled) {
+      recordFailure(pending, 'passkey', { reason: 'enrolment', userId })
+      throw refused()
+    }
     return signIn.proveMore(ctx, pending, at, { factor: 'passkey', amr: enrolled.amr, enrolled: true })
   }
 
@@ -94,31 +98,40 @@ export function addPasskeyRoutes(router: Router, deps: StepDeps, find: Find): vo
     ceremony: Ceremony,
     response: unknown,
   ): Promise<string> {
+    const person = at.step === 'second-factor' ? emailKey(at.person.email) : undefined
+    const reservation = await reserve(ctx, deps, { factor: 'passkey', person })
+    if (!reservation.allowed) throw limited(reservation.retryAfterSeconds)
     const verdict = await verifyPasskey(prisma, relyingParty, ceremony, response, now())
-    if (!verdict.ok) throw refuse(ctx, pending, verdict.userId ?? ceremony.userId, verdict.reason)
+    if (!verdict.ok) {
+      const userId = verdict.userId ?? ceremony.userId
+      recordFailure(pending, 'passkey', { reason: verdict.reason, userId, reservation })
+      throw refused()
+    }
+    await reservation.succeed()
     const proof = { factor: 'passkey', amr: verdict.amr } as const
     return at.step === 'second-factor'
       ? signIn.proveMore(ctx, pending, at, proof)
       : signIn.proveFirst(ctx, pending, { ...proof, userId: verdict.userId })
   }
+}
 
-  /** The reason is for the record; whoever asks hears one answer. */
-  function refuse(ctx: Context, pending: PendingInteraction, userId: string | undefined, reason: string): HttpError {
-    currentUnit().audit({
-      event: 'factor.failed',
-      outcome: 'failure',
-      ...(userId === undefined ? {} : { actor: { kind: 'user', id: userId } as const }),
-      clientId: pending.client.id,
-      detail: { factor: 'passkey', reason },
-    })
-    ctx.set('WWW-Authenticate', 'Form realm="Sallyport"')
-    return new HttpError({
-      status: 401,
-      error: 'passkey_refused',
-      description: 'This passkey was not accepted. Ask for new options and try again.',
-      headers: { 'WWW-Authenticate': 'Form realm="Sallyport"' },
-    })
-  }
+/** The reason is for the record; whoever asks hears one answer. */
+function refused(): HttpError {
+  return new HttpError({
+    status: 401,
+    error: 'passkey_refused',
+    description: 'This passkey was not accepted. Ask for new options and try again.',
+    headers: { 'WWW-Authenticate': 'Form realm="Sallyport"' }, // RFC 9110 15.5.2, as at login
+  })
+}
+
+function limited(retryAfterSeconds: number): HttpError {
+  return new HttpError({
+    status: 429,
+    error: 'too_many_attempts',
+    description: 'There were too many attempts. Come back later.',
+    headers: { 'Retry-After': String(retryAfterSeconds) },
+  })
 }
 
 /** @throws HttpError 409 where the question that waits cannot be answered with a passkey. */

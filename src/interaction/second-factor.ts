@@ -4,12 +4,13 @@ import type { Context } from 'koa'
 import { looksLikeRecoveryCode, useRecoveryCode } from '#src/factors/recovery-code.ts'
 import { verifyTotp } from '#src/factors/totp.ts'
 import { readForm } from '#src/http/form.ts'
-import type { MessageKey } from '#src/http/i18n.ts'
+import { type Said, sayLimited } from '#src/http/limited.ts'
 import { template } from '#src/http/render.ts'
 import { allowFormRedirect } from '#src/http/security-headers.ts'
 import type { PendingInteraction } from '#src/oauth/interactions.ts'
-import { currentUnit } from '#src/tokens/unit-of-work.ts'
+import { emailKey } from '#src/users/users.ts'
 import { readDecision } from './decision.ts'
+import { recordFailure, reserve } from './guess.ts'
 import { type PasskeyPart, passkeyPart } from './passkey.ts'
 import type { Position } from './sign-in.ts'
 import { type Step, type StepDeps, seeOther, stepUrl } from './step.ts'
@@ -33,15 +34,8 @@ type At = Extract<Position, { step: 'second-factor' }>
 const secondFactorPage = template<SecondFactorPage>('interaction/second-factor')
 const withRecoveryCode = '?with=recovery-code'
 
-export function secondFactorStep({
-  database,
-  interactions,
-  renderer,
-  csrf,
-  secretKeys,
-  signIn,
-  now,
-}: StepDeps): Step<At> {
+export function secondFactorStep(deps: StepDeps): Step<At> {
+  const { database, interactions, renderer, csrf, secretKeys, signIn, now } = deps
   return {
     async show(ctx, pending, at) {
       render(ctx, pending, at, 200)
@@ -55,30 +49,33 @@ export function secondFactorStep({
       if (decision === 'restart') return seeOther(ctx, signIn.restart(pending))
 
       const code = form.get('code')?.trim() ?? ''
-      if (at.passkeyOnly) return render(ctx, pending, at, 422, 'secondFactor.error.passkeyOnly')
-      if (code === '') return render(ctx, pending, at, 422, 'secondFactor.error.missing')
+      if (at.passkeyOnly)
+        return render(ctx, pending, at, 422, {
+          key: 'secondFactor.error.passkeyOnly',
+          args: { client: pending.client.name },
+        })
+      if (code === '') return render(ctx, pending, at, 422, { key: 'secondFactor.error.missing' })
 
       const recovery = looksLikeRecoveryCode(code)
-      const attempt = { userId: at.person.userId, code, now: now() }
+      const factor = recovery ? 'recovery_code' : 'totp'
+      const { userId, email } = at.person
+      const reservation = await reserve(ctx, deps, { factor, person: emailKey(email) })
+      if (!reservation.allowed) return render(ctx, pending, at, 429, sayLimited(ctx, reservation.retryAfterSeconds))
+      const attempt = { userId, code, now: now() }
       const ok = recovery
         ? (await useRecoveryCode(database.prisma, attempt)).ok
         : await verifyTotp(database.prisma, secretKeys, attempt)
-      const factor = recovery ? 'recovery_code' : 'totp'
-      if (ok) return seeOther(ctx, await signIn.proveMore(ctx, pending, at, { factor }))
-
-      currentUnit().audit({
-        event: 'factor.failed',
-        outcome: 'failure',
-        actor: { kind: 'user', id: at.person.userId },
-        clientId: pending.client.id,
-        detail: { factor },
-      })
+      if (ok) {
+        await reservation.succeed()
+        return seeOther(ctx, await signIn.proveMore(ctx, pending, at, { factor }))
+      }
+      recordFailure(pending, factor, { reason: 'wrong_code', userId, reservation })
       ctx.set('WWW-Authenticate', 'Form realm="Sallyport"') // RFC 9110 15.5.2, as at login
-      render(ctx, pending, at, 401, recovery ? 'secondFactor.error.recovery' : 'secondFactor.error.code')
+      render(ctx, pending, at, 401, { key: recovery ? 'secondFactor.error.recovery' : 'secondFactor.error.code' })
     },
   }
 
-  function render(ctx: Context, pending: PendingInteraction, at: At, status: number, wrong?: MessageKey): void {
+  function render(ctx: Context, pending: PendingInteraction, at: At, status: number, wrong?: Said): void {
     const { t } = renderer.translator(ctx, pending.uiLocales)
     const { person, passkeyOnly } = at
     const usable = { app: person.totp > 0 && !passkeyOnly, recovery: person.recoveryCodes > 0 && !passkeyOnly }
@@ -110,7 +107,7 @@ export function secondFactorStep({
         code,
         passkey: person.passkeys > 0 ? passkeyPart(ctx, pending, 'get', code === undefined) : undefined,
         other,
-        error: wrong && t(wrong, { client: pending.client.name }),
+        error: wrong && t(wrong.key, wrong.args),
       },
       { status, uiLocales: pending.uiLocales, languageSwitch: true },
     )

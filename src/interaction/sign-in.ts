@@ -28,10 +28,12 @@ import type { Csrf } from '#src/http/csrf.ts'
 import type { KnownDevices } from '#src/http/known-device.ts'
 import { requestOf } from '#src/http/request-context.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
+import { queueNotice } from '#src/mail/notices.ts'
 import type { Interactions, PendingInteraction } from '#src/oauth/interactions.ts'
 import { strongerProof } from '#src/oauth/requested-acr.ts'
+import { hasSignedIn } from '#src/tokens/sessions.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
-import { emailKey } from '#src/users/users.ts'
+import { emailKey, findUser } from '#src/users/users.ts'
 import { stepUrl } from './step.ts'
 
 /** The question that waits. `complete` and `unmet` are none: the browser goes on without one. */
@@ -213,9 +215,20 @@ export function createSignIn({
     const who = { userId: person.userId, amr, acr: level, at: since }
     const next = await interactions.completeLogin(ctx, pending, who)
     csrf.rotate(ctx)
-    const key = emailKey(person.email)
-    if (key !== undefined) devices.remember(ctx, key)
+    await noteDevice(ctx, person)
     return next
+  }
+
+  /** ASVS 6.3.5: a browser that nobody knows is told about; not the first one of all. */
+  async function noteDevice(ctx: Context, { userId, email }: Standing): Promise<void> {
+    const key = emailKey(email)
+    if (key === undefined) return
+    if (devices.find(ctx, key) === undefined && (await hasSignedIn(prisma, userId))) {
+      const user = await findUser(prisma, userId)
+      const { origin } = currentUnit()
+      if (user) await queueNotice(prisma, 'newDevice', user, origin, { secretKeys, now: now() })
+    }
+    devices.remember(ctx, key)
   }
 
   async function refuseUnmet(ctx: Context, pending: PendingInteraction, person: Standing): Promise<string> {

@@ -17,6 +17,16 @@ type Letter = {
 
 type Words = Translator['t']
 
+/** What a person is told about afterwards (ASVS 6.3.5, 6.3.7). */
+export type Notice =
+  | 'newDevice'
+  | 'passwordChanged'
+  | 'emailChanged'
+  | 'factorAdded'
+  | 'factorRemoved'
+  | 'recoveryCodes'
+  | 'sessionsEnded'
+
 const codeNotes = (t: Words): string[] => [t('mail.code.valid'), t('mail.code.secret'), t('mail.code.notYou')]
 
 const letters = {
@@ -53,6 +63,19 @@ const letters = {
     subject: t('mail.changed.subject'),
     text: [t('mail.changed.text')],
     notes: [t('mail.changed.notYou')],
+  }),
+  email_change_code: (t: Words, { code }: { code: string }): Letter => ({
+    subject: t('mail.emailChange.subject'),
+    text: [t('mail.emailChange.text')],
+    code,
+    notes: [t('mail.code.valid'), t('mail.code.secret'), t('mail.emailChange.notYou')],
+  }),
+  /** To whoever can still do something about it. */
+  notice: (t: Words, { what, device, address }: { what: Notice; device: string; address: string }): Letter => ({
+    subject: t(`mail.notice.${what}.subject`),
+    text: [t(`mail.notice.${what}.text`), t('mail.notice.where', { device, address })],
+    link: { words: t('mail.notice.link'), path: '/account/security' },
+    notes: [t('mail.notice.notYou')],
   }),
   email_code: (t: Words, { code }: { code: string }): Letter => ({
     subject: t('mail.emailCode.subject'),

@@ -34,6 +34,11 @@ export async function listSessions(db: Db, { userId, idleSeconds, now }: Whose):
     ORDER BY s.last_used_at DESC, s.uid LIMIT ${mostListed}`
 }
 
+/** As far as sessions are still kept. */
+export async function hasSignedIn(db: Db, userId: string): Promise<boolean> {
+  return (await db.session.findFirst({ where: { userId }, select: { uid: true } })) !== null
+}
+
 /** The session with every grant given in it. Somebody else's is not there.
  *  @throws SessionNotFound */
 export function endOwnSession(db: Db, session: { userId: string; uid: string }, change: Change): Promise<void> {

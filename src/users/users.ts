@@ -192,6 +192,25 @@ export function setPassword(db: Db, id: string, passwordHash: string, change: Ch
   })
 }
 
+/** The new address is known to be theirs: a code that was sent to it came back. Signing in needs it from now on.
+ *  @throws InvalidUser, UserNotFound, EmailTaken */
+export function changeEmail(db: Db, id: string, email: string, change: Change): Promise<void> {
+  return atomically(db, async (tx) => {
+    refuseFlaws(checkEmail('email', email))
+    if (!uuid.test(id)) throw new UserNotFound(id)
+    const key = emailKey(email) ?? ''
+    // One statement decides: whoever has the address at that moment keeps it.
+    const count = await tx.$executeRaw`
+      UPDATE users SET email = ${email.trim().normalize('NFC')}, email_key = ${key}, email_verified_at = ${change.now}, updated_at = ${change.now}
+      WHERE id = ${id}::uuid AND NOT EXISTS (SELECT FROM users other WHERE other.email_key = ${key} AND other.id <> ${id}::uuid)`
+    if (count === 0) {
+      if ((await tx.user.count({ where: { id } })) === 0) throw new UserNotFound(id)
+      throw new EmailTaken()
+    }
+    await recordUser(tx, 'user.email_changed', id, change)
+  })
+}
+
 /** Their credentials, roles, consents and API keys go with them. @throws UserNotFound, LastOwner */
 export function deleteUser(db: Db, id: string, change: Change): Promise<void> {
   return atomically(db, async (tx) => {

@@ -13,6 +13,7 @@ import type { AuditEntry } from '#src/audit/audit.ts'
 import { createClient, setClientDisabled } from '#src/clients/clients.ts'
 import { addClientSecret, newClientSecret } from '#src/clients/secrets.ts'
 import { accountKey, reserveGuess } from '#src/factors/guessing.ts'
+import { replaceRecoveryCodes } from '#src/factors/recovery-code.ts'
 import { requestContext } from '#src/http/request-context.ts'
 import { createSecretKeys } from '#src/keys/secret-key.ts'
 import { createLog } from '#src/log.ts'
@@ -437,5 +438,41 @@ describe('answers', () => {
   test('a stranger learns nothing from parameters: 401 comes first', async () => {
     expect((await get('/api/v1/clients?offset=1')).status).toBe(401)
     expect((await get('/api/v1/clients/nobody')).status).toBe(401)
+  })
+})
+
+describe('second factors of a person', () => {
+  const person = async (roles: string[] = []) => {
+    const { id } = await createUser(prisma, { email: `f${Math.random()}@example.com`, roles }, change)
+    await replaceRecoveryCodes(prisma, id, change)
+    return id
+  }
+  const reset = (id: string, scopes: string[]) => get(`/api/v1/users/${id}/factors`, bearer({ scopes }), 'delete')
+
+  test('are listed without anything that proves them', async () => {
+    const id = await person()
+    const answer = await get(`/api/v1/users/${id}/factors`, bearer({ scopes: ['users:read'] }))
+    expect([answer.status, answer.body]).toEqual([200, { data: [], recoveryCodes: 10 }])
+  })
+
+  test('are reset by an administrator, who gets nothing for it, and it is recorded', async () => {
+    const id = await person()
+    const answer = await reset(id, ['users:write'])
+    expect([answer.status, answer.body]).toEqual([200, { removed: 10 }])
+    expect(await prisma.auditEvent.findFirst({ where: { event: 'user.factors_reset', targetId: id } })).toBeTruthy()
+    expect((await reset('nobody', ['users:write'])).status).toBe(404)
+  })
+
+  test('are not reset by somebody who may do less than the person (CVE-2026-9795)', async () => {
+    await createRole(prisma, 'auditor', { permissions: ['orders:read'] }, change)
+    await prisma.role.createMany({ data: [{ name: 'owner' }], skipDuplicates: true })
+    await prisma.rolePermission.createMany({
+      data: [{ roleName: 'owner', permission: 'keys:write' }],
+      skipDuplicates: true,
+    })
+    const owner = await person(['owner'])
+    expect(await reset(owner, ['users:write'])).toMatchObject({ status: 403, body: { error: 'insufficient_scope' } })
+    expect((await reset(owner, ['users:write', 'keys:write'])).status).toBe(200)
+    expect((await reset(await person(['auditor']), ['users:write'])).status).toBe(200)
   })
 })

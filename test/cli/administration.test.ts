@@ -10,9 +10,11 @@ import { findClient } from '#src/clients/clients.ts'
 import { verifyClientSecret } from '#src/clients/secrets.ts'
 import { accountKey, reserveGuess } from '#src/factors/guessing.ts'
 import { verifyPassword } from '#src/factors/password.ts'
+import { replaceRecoveryCodes } from '#src/factors/recovery-code.ts'
 import { createSecretKeys } from '#src/keys/secret-key.ts'
 import { unsealMail } from '#src/mail/outbox.ts'
 import { findUserByEmail } from '#src/users/users.ts'
+import { changeAt } from '#test/support/change.ts'
 import { createTestDatabase, type TestDatabase } from '#test/support/database.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'sallyport-cli-'))
@@ -219,6 +221,12 @@ describe('users', () => {
 
   test('list, disable by id, enable by address', async () => {
     const [, bob] = await json(['users', 'list'])
+    await replaceRecoveryCodes(prisma, bob.id, changeAt())
+    expect(await json(['users', 'reset-factors', 'bob@example.com'])).toEqual({ id: bob.id, removed: 10 })
+    expect(await prisma.auditEvent.findFirst({ where: { event: 'user.factors_reset' } })).toMatchObject({
+      actorKind: 'cli',
+      targetId: bob.id,
+    })
     await json(['users', 'disable', bob.id])
     expect((await findUserByEmail(prisma, 'bob@example.com'))?.disabledAt).not.toBeNull()
     expect((await sallyport(['users', 'list'])).out).toMatch(/^bob@example\.com +\S{36} +disabled +clerk$/m)

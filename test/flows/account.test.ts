@@ -112,3 +112,41 @@ describe.each([true, false])('with JavaScript: %s', (javaScriptEnabled) => {
     await close()
   })
 })
+
+test('adds a passkey, names it, signs in with it, and removes it', async () => {
+  const { page, complaints, close } = await enter('/account/security', { javaScriptEnabled: true })
+  const authenticator = await page.context().newCDPSession(page)
+  await authenticator.send('WebAuthn.enable')
+  await authenticator.send('WebAuthn.addVirtualAuthenticator', {
+    options: {
+      protocol: 'ctap2',
+      transport: 'internal',
+      hasResidentKey: true,
+      hasUserVerification: true,
+      isUserVerified: true,
+      automaticPresenceSimulation: true,
+    },
+  })
+  await page.getByRole('link', { name: 'Add a passkey' }).click()
+  await page.getByRole('button', { name: 'Set up a passkey' }).click()
+  await page.waitForURL('**/account/security/recovery-codes?done=first')
+  await page.getByRole('button', { name: 'Create new codes' }).click()
+  await page.getByRole('link', { name: 'Done' }).click()
+  await page.getByRole('link', { name: /Chrome on Linux/ }).click()
+  await page.fill('[name=name]', 'My laptop')
+  await page.getByRole('button', { name: 'Save name' }).click()
+  await page.waitForURL('**?done=renamed')
+  expect(await page.locator('h1').textContent()).toBe('My laptop')
+
+  await page.goto(`${home.server.url}/oauth/logout`)
+  await page.click('button[value=logout]')
+  await page.goto(`${home.server.url}/account/security`)
+  // The browser offers the passkey inside the login form, and this authenticator says yes at once.
+  await page.waitForURL('**/account/security')
+  await page.getByRole('link', { name: /My laptop/ }).click()
+  await page.getByRole('button', { name: 'Remove' }).click()
+  await page.waitForURL('**/account/security?done=removed')
+  expect(await page.getByRole('link', { name: /My laptop|Recovery codes/ }).count()).toBe(0)
+  expect(complaints).toEqual([])
+  await close()
+})

@@ -69,7 +69,7 @@ it('address, code, new password: and the sign-in goes on to the application', as
   expect(isIn(await signIn(chosen))).toBe(true)
   expect((await signIn(password)).status).toBe(401)
   await deliver(server)
-  expect(mailbox.newest('Alice@example.com').subject).toBe('Your password was changed')
+  expect(mailbox.mails.map(({ subject }) => subject)).toContain('Your password was changed')
 })
 
 it('ends every session and token that came before (ASVS 7.4.3), and none that comes after', async () => {

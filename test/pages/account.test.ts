@@ -1,16 +1,26 @@
 // Every account page in a real browser, signed in through the real login: readable by assistive technology, in both colour schemes, on
 // the narrowest phone, at 200 %, under the strict policy, without a script, and small.
+import { randomUUID } from 'node:crypto'
 import { AxeBuilder } from '@axe-core/playwright'
 import type { Browser, Page } from 'playwright-core'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type AccountHome, accountTable, headingOf, startAccount } from '#test/support/account.ts'
 import { launchBrowser, openPage, type WatchedPage } from '#test/support/browser.ts'
+import { giveRecoveryCodes, giveTotp } from '#test/support/factors.ts'
 import { orders, password } from '#test/support/installation.ts'
 import { takePicture } from '#test/support/pictures.ts'
 
 let home: AccountHome
 let browser: Browser
 let sessionPath: string
+let factorPath: string
+
+const passes = [
+  { what: 'wide and light', suffix: '', colorScheme: 'light', viewport: { width: 1280, height: 800 } },
+  { what: 'at 200 %', suffix: undefined, colorScheme: 'light', viewport: { width: 640, height: 400 } },
+  { what: 'on a phone, dark', suffix: '-phone-dark', colorScheme: 'dark', viewport: { width: 320, height: 640 } },
+] as const
+const signedIn = new Map<string, WatchedPage>()
 
 const agents = [
   'Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Mobile/15E148 Safari/604.1',
@@ -22,8 +32,11 @@ beforeAll(async () => {
   home = await startAccount()
   browser = await launchBrowser()
   await furnish()
+  for (const { what, colorScheme, viewport } of passes) signedIn.set(what, await signIn({ colorScheme, viewport }))
+  await giveFactors()
 })
 afterAll(async () => {
+  for (const { close } of signedIn.values()) await close()
   await browser?.close()
   await home?.stop()
 })
@@ -62,6 +75,26 @@ async function furnish(): Promise<void> {
   await database.pool.query(`UPDATE credential SET created_at = now() - interval '40 days' WHERE user_id = $1`, [
     home.alice.id,
   ])
+}
+
+/** After everybody has signed in: from now on it takes one of them. */
+async function giveFactors(): Promise<void> {
+  const { prisma } = home.server.database
+  await giveTotp(home.server, home.alice.id)
+  await giveRecoveryCodes(home.server, home.alice.id)
+  const { id } = await prisma.credential.create({
+    data: {
+      id: randomUUID(),
+      userId: home.alice.id,
+      kind: 'passkey',
+      name: 'MacBook',
+      secret: '-',
+      keyId: randomUUID(),
+      createdAt: new Date(Date.now() - 9 * 86_400_000),
+      lastUsedAt: new Date(Date.now() - 7_200_000),
+    },
+  })
+  factorPath = `/account/security/factors/${id}`
 }
 
 async function signIn(options: Parameters<typeof openPage>[1] = {}, as = 'alice@example.com'): Promise<WatchedPage> {
@@ -116,6 +149,33 @@ const screens: Screen[] = [
       return submit(page)
     },
   },
+  { name: 'account-email', path: () => '/account/profile/email' },
+  {
+    name: 'account-email-code',
+    path: () => '/account/profile/email',
+    async act(page) {
+      await page.fill('#email', 'alice.liddell@example.com')
+      return submit(page)
+    },
+  },
+  { name: 'account-passkey', path: () => '/account/security/passkeys' },
+  { name: 'account-totp', path: () => '/account/security/totp' },
+  {
+    name: 'account-totp-refused',
+    status: 422,
+    path: () => '/account/security/totp',
+    async act(page) {
+      await page.fill('#code', '000000')
+      return submit(page)
+    },
+  },
+  { name: 'account-factor', path: () => factorPath },
+  { name: 'account-recovery-codes', path: () => '/account/security/recovery-codes' },
+  {
+    name: 'account-recovery-codes-new',
+    path: () => '/account/security/recovery-codes',
+    act: (page) => submit(page, 'main form .button'),
+  },
   { name: 'account-sessions', path: () => '/account/sessions' },
   { name: 'account-session', path: () => sessionPath },
   { name: 'account-applications', path: () => '/account/applications' },
@@ -138,24 +198,21 @@ const screens: Screen[] = [
 
 test('every page of the account is among them', () => {
   const shown = screens.map(({ path }) =>
-    path().replace(sessionPath, '/account/sessions/:uid').replace('shop-web', ':clientId'),
+    path()
+      .replace(sessionPath, '/account/sessions/:uid')
+      .replace(factorPath, '/account/security/factors/:id')
+      .replace('shop-web', ':clientId'),
   )
-  expect(accountTable.map(({ path }) => path).filter((path) => !shown.includes(path))).toEqual([])
+  const ours = accountTable.filter(({ show, path }) => show && !path.endsWith('.svg'))
+  expect(ours.map(({ path }) => path).filter((path) => !shown.includes(path))).toEqual([])
 })
 
-describe.each([
-  { what: 'wide and light', suffix: '', colorScheme: 'light', viewport: { width: 1280, height: 800 } },
-  { what: 'at 200 %', suffix: undefined, colorScheme: 'light', viewport: { width: 640, height: 400 } },
-  { what: 'on a phone, dark', suffix: '-phone-dark', colorScheme: 'dark', viewport: { width: 320, height: 640 } },
-] as const)('$what', ({ suffix, colorScheme, viewport }) => {
-  let watched: WatchedPage
-  beforeAll(async () => {
-    watched = await signIn({ colorScheme, viewport })
-  })
-  afterAll(() => watched?.close())
+describe.each(passes)('$what', ({ what, suffix }) => {
+  // The passes take longer than a sign-in counts as fresh.
+  beforeEach(() => home.server.database.pool.query('UPDATE session SET login_at = now() WHERE ended_at IS NULL'))
 
   test.each(screens)('$name', async ({ name, status = 200, path, act }) => {
-    const { page, complaints } = watched
+    const { page, complaints } = signedIn.get(what) as WatchedPage
     const opened = await page.goto(home.server.url + path())
     const answered = act ? await act(page) : (opened?.status() ?? 0)
     if (suffix !== undefined) await takePicture(page, name + suffix)

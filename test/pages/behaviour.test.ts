@@ -34,6 +34,32 @@ async function open(path: string, options: Parameters<typeof openPage>[1] = {}):
   return watched
 }
 
+describe('a new password', () => {
+  it('is told while it is typed whether it will do, and the server has the last word', async () => {
+    await withoutOwner(hosted)
+    const { page } = await open('/admin/setup')
+    const line = page.locator('.strength')
+    const told = async (text: string) => {
+      await page.fill('[name=password]', text)
+      return [
+        await line.locator('span').textContent(),
+        await line.locator('meter').evaluate((meter) => (meter as HTMLMeterElement).value),
+      ]
+    }
+    expect(await told('')).toEqual(['', 0])
+    expect(await told('short')).toEqual(['Too short so far', 1])
+    expect(await told('aaaaaaaaaaaaaaaaaaaa')).toEqual(['Easy to guess: it repeats or counts', 2])
+    expect(await told('12345678901234567890')).toEqual(['Easy to guess: it repeats or counts', 2])
+    expect(await told('kelp over a wall')).toEqual(['Good', 3])
+    expect(await told('five words nobody would guess')).toEqual(['Strong', 4])
+  })
+
+  it('has no line about it where scripts do not run', async () => {
+    const { page } = await open('/admin/setup', { javaScriptEnabled: false })
+    expect(await page.locator('.strength').isVisible()).toBe(false)
+  })
+})
+
 describe('without scripts', () => {
   const javaScriptEnabled = false
 
@@ -43,7 +69,7 @@ describe('without scripts', () => {
     await page.fill('[name=identifier]', person.email)
     await page.fill('[name=password]', person.password)
     expect(await submit(page, '.primary')).toBe(200)
-    expect(hosted.handedOver).toEqual([{ what: 'login', with: { userId, amr: ['pwd'] } }])
+    expect(hosted.handedOver).toMatchObject([{ what: 'login', with: { userId, amr: ['pwd'] } }])
   })
 
   it('a person agrees to part of what is asked', async () => {

@@ -21,7 +21,7 @@ import { securityHeaders } from '#src/http/security-headers.ts'
 import { createInvitationRouter } from '#src/interaction/invitation.ts'
 import { createInteractionRouter } from '#src/interaction/router.ts'
 import { type InteractionDeps, seeOther } from '#src/interaction/step.ts'
-import { createSecretKeys } from '#src/keys/secret-key.ts'
+import { createSecretKeys, type SecretKeys } from '#src/keys/secret-key.ts'
 import { createLog } from '#src/log.ts'
 import { listMails } from '#src/mail/shown.ts'
 import { InteractionExpired, type Interactions, type PendingInteraction } from '#src/oauth/interactions.ts'
@@ -43,6 +43,7 @@ export type Hosted = {
   newestCode(): Promise<string>
   /** @returns the token of its link. */
   invite(): Promise<string>
+  secretKeys: SecretKeys
   /** The clock of the server. */
   now: Date
   stop(): Promise<void>
@@ -92,6 +93,7 @@ export async function startHosted(
       const mails = await listMails(test.database.prisma, { secretKeys, issuerUrl: config.issuerUrl })
       return /invitation\/([\w-]+)/.exec(mails[0]?.text ?? '')?.[1] ?? 'no link'
     },
+    secretKeys,
     now: new Date(),
     async stop() {
       server.closeAllConnections()

@@ -4,12 +4,14 @@ import type { Context } from 'koa'
 import type { Page } from 'playwright-core'
 import { ownerRole } from '#src/access/roles.ts'
 import { hashSetupCode } from '#src/bootstrap/first-administrator.ts'
+import { accountKey, reserveGuess } from '#src/factors/guessing.ts'
 import { hashPassword } from '#src/factors/password.ts'
 import { errorScreens, HttpError } from '#src/http/http-error.ts'
 import { renderFormPost, renderLoggedOut, renderLogout } from '#src/http/protocol-pages.ts'
 import type { Renderer } from '#src/http/render.ts'
 import { renderMailOff } from '#src/interaction/notice.ts'
 import { createUser } from '#src/users/users.ts'
+import { codeAt, giveRecoveryCodes, giveTotp } from '#test/support/factors.ts'
 import { consentScopes, type Hosted, pendingInteraction } from './hosted.ts'
 
 export const person = {
@@ -87,12 +89,93 @@ export function screens(userId: string): Screen[] {
       },
     },
     {
+      name: 'login-limited',
+      status: 429,
+      async open(hosted, page) {
+        hosted.pending = pendingInteraction()
+        const email = 'grace.hopper@example.com'
+        const account = accountKey(hosted.secretKeys, email)
+        for (let n = 0; n < 5; n++)
+          await reserveGuess(hosted.database, { factor: 'password', account, address: undefined, now: hosted.now })
+        await page.goto(addressOf(hosted, '/interaction/:uid/login'))
+        await page.fill('[name=identifier]', email)
+        await page.fill('[name=password]', 'not it')
+        return submit(page, 'form .primary')
+      },
+    },
+    {
       name: 'login-incomplete',
       status: 422,
       async open(hosted, page) {
         hosted.pending = pendingInteraction()
         await page.goto(addressOf(hosted, '/interaction/:uid/login'))
         await withoutBrowserChecks(page)
+        return submit(page, 'form .primary')
+      },
+    },
+    {
+      name: 'second-factor',
+      status: 200,
+      async open(hosted, page) {
+        await withApp(hosted, userId)
+        return open(hosted, page, '/interaction/:uid/second-factor')
+      },
+    },
+    {
+      name: 'second-factor-refused',
+      status: 401,
+      async open(hosted, page) {
+        await withApp(hosted, userId)
+        await open(hosted, page, '/interaction/:uid/second-factor')
+        await page.fill('[name=code]', '000000')
+        return submit(page, 'form .primary')
+      },
+    },
+    {
+      name: 'second-factor-recovery',
+      status: 200,
+      async open(hosted, page) {
+        await withApp(hosted, userId)
+        return open(hosted, page, '/interaction/:uid/second-factor?with=recovery-code')
+      },
+    },
+    {
+      name: 'second-factor-passkey',
+      status: 200,
+      async open(hosted, page) {
+        await withApp(hosted, userId)
+        await hosted.database.prisma.credential.updateMany({ where: { kind: 'totp' }, data: { kind: 'passkey' } })
+        return open(hosted, page, '/interaction/:uid/second-factor')
+      },
+    },
+    {
+      name: 'enrolment',
+      status: 200,
+      async open(hosted, page) {
+        await withNothing(hosted, userId)
+        return open(hosted, page, '/interaction/:uid/enrolment')
+      },
+    },
+    {
+      name: 'enrolment-app',
+      status: 200,
+      async open(hosted, page) {
+        await withNothing(hosted, userId)
+        await open(hosted, page, '/interaction/:uid/enrolment')
+        const status = await submit(page, '[value=totp]')
+        await page.click('summary')
+        return status
+      },
+    },
+    {
+      name: 'recovery-codes',
+      status: 200,
+      async open(hosted, page) {
+        await withNothing(hosted, userId)
+        await open(hosted, page, '/interaction/:uid/enrolment')
+        await submit(page, '[value=totp]')
+        const seed = (await page.textContent('.key'))?.replaceAll(' ', '') ?? ''
+        await page.fill('[name=code]', codeAt(seed, new Date()))
         return submit(page, 'form .primary')
       },
     },
@@ -241,6 +324,28 @@ function byMail(): Screen[] {
     at('mails', '/dev/mail'),
     at('mail-off', '/show/mail-off', { status: 503 }),
   ]
+}
+
+/** The password was right, and the person has an app and recovery codes. */
+async function withApp(hosted: Hosted, userId: string): Promise<void> {
+  await withNothing(hosted, userId)
+  await giveTotp(hosted, userId)
+  await giveRecoveryCodes(hosted, userId)
+}
+
+/** The password was right, the client asks for more, and the person has nothing. */
+async function withNothing(hosted: Hosted, userId: string): Promise<void> {
+  await hosted.database.prisma.credential.deleteMany({ where: { kind: { not: 'password' } } })
+  const proofs = [{ factor: 'password', amr: ['pwd'], at: Math.floor(Date.now() / 1000) }]
+  hosted.pending = pendingInteraction({
+    secondFactor: 'required',
+    progress: { userId, generation: 0, fromSession: false, proofs },
+  })
+}
+
+async function open(hosted: Hosted, page: Page, path: string): Promise<number> {
+  const response = await page.goto(addressOf(hosted, path))
+  return response?.status() ?? 0
 }
 
 function at(name: string, path: string, options: { status?: number; pending?: Hosted['pending'] } = {}): Screen {

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { createTestDatabase, type TestDatabase } from '#test/support/database.ts'
 import { type Journey, startJourney } from '#test/support/journey.ts'
+import { Person } from '#test/support/person.ts'
 import { freePort, killAll, type Running, runNode } from '#test/support/processes.ts'
 
 const secretKey = randomBytes(32).toString('base64url')
@@ -52,6 +53,12 @@ async function scrape(): Promise<Map<string, number>> {
 const furnish = (): Promise<Journey> =>
   startJourney({ url: url(), database: db.database, settle: () => new Promise((resolve) => setTimeout(resolve, 1000)) })
 
+/** As if this machine had failed too often. */
+const closeAddress = () =>
+  db.database.pool.query(`INSERT INTO guess_limit (subject, device, factor, failures, failed_at, open_at, expires_at)
+    SELECT convert_to(range, 'UTF8'), '', 'address', 100, now(), now() + interval '5 minutes', now() + interval '5 minutes'
+    FROM unnest(ARRAY['127.0.0.1', '0:0:0:0::/64']) range`)
+
 describe.each([1, 2])('with %i workers', (workers) => {
   test('a scrape shows what happened', async () => {
     const running = await start({ WORKERS: String(workers) })
@@ -66,6 +73,10 @@ describe.each([1, 2])('with %i workers', (workers) => {
     expect((await j.revoke(refresh)).status).toBe(200)
     const refused = await fetch(`${url()}/oauth/token`, { method: 'POST' })
     expect(refused.status).toBeGreaterThanOrEqual(400)
+    await closeAddress()
+    const person = new Person(url())
+    const login = await person.open((await j.begin()).address)
+    expect((await person.submit(login, { identifier: 'x@example.com', password: 'x' })).status).toBe(429)
     await fetch(`${url()}/${randomBytes(8).toString('hex')}/x`)
     await fetch(`${url()}/oauth/${randomBytes(8).toString('hex')}`)
 
@@ -77,6 +88,7 @@ describe.each([1, 2])('with %i workers', (workers) => {
     expect(await moved('sallyport_http_requests_total{route="userinfo",status="200"}')).toBe(1)
     expect(await moved('sallyport_http_requests_total{route="other",status="404"}')).toBe(2)
     expect(await moved('sallyport_password_hash_duration_seconds_count')).toBe(1)
+    expect(await moved('sallyport_guesses_limited_total{factor="password"}')).toBe(1)
     await expect.poll(() => moved('revocation_propagation_seconds_count'), { timeout: 5_000 }).toBe(workers) // each learns of it
 
     const now = await scrape()

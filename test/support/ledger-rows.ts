@@ -53,6 +53,10 @@ export async function fillNeighbours(pool: pg.Pool): Promise<void> {
     `INSERT INTO guess_limit (subject, device, factor, failures, failed_at, expires_at)
       SELECT sha256(int4send(i)), '', 'password', 1, now(), now() + interval '1 day' FROM generate_series(1, 10000) i`,
   )
+  await pool.query(
+    `INSERT INTO passkey_challenge (id, purpose, flow, expires_at)
+      SELECT sha256(int4send(i)), 'sign_in', 'f', now() + interval '1 day' FROM generate_series(1, 10000) i`,
+  )
   await pool.query(`INSERT INTO revocation (kind, target) SELECT 'token', i FROM generate_series(1, 10000) i`)
   await pool.query(
     `INSERT INTO origin (id, address) SELECT sha256(int4send(i)), '192.0.2.1' FROM generate_series(1, 10000) i`,

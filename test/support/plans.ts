@@ -63,6 +63,7 @@ export async function hotStatements(number: number): Promise<Statement[]> {
     'oauth_grant',
     'session',
     'guess_limit',
+    'passkey_challenge',
     'revocation',
   ] as const)
     for (const beyond of [false, true])
@@ -171,6 +172,10 @@ const commits: Record<string, (number: number) => statements.Writes> = {
     origin: [{ id: hex(opaqueId(n)), address: null, userAgent: null }],
     interactionEnd: [{ id: hex(opaqueId(n + 1)), once: true }],
     replay: [{ id: hex(opaqueId(n)), expiresAt: 1, payload: {} }],
+  }),
+  'a step of a sign-in': (n) => ({
+    progress: [{ id: hex(opaqueId(n)), version: 1, progress: { userId: userIdOf(n) }, done: false }],
+    audit,
   }),
   logout: (n) => ({
     sessionEnd: [{ cookieHash: hex(cookieHashOf(n)) }],

@@ -11,7 +11,7 @@ beforeAll(async () => {
 afterAll(() => own.drop())
 beforeEach(() =>
   query(
-    'TRUNCATE token, session, interaction, replay, oauth_grant, setup_code, one_time_code, mail, address_proof, invitation, guess_limit, revocation, origin, consent',
+    'TRUNCATE token, session, interaction, replay, oauth_grant, setup_code, passkey_challenge, one_time_code, mail, address_proof, invitation, guess_limit, revocation, origin, consent',
   ),
 )
 
@@ -80,6 +80,8 @@ test('every table that grows by itself is swept, and what people agreed to stays
       (gen_random_uuid(), 'nothing', 'a', NULL, now() - interval '1 hour'),
       (gen_random_uuid(), 'nothing', 'a', now(), now() - interval '1 hour')`,
   )
+  await query(`INSERT INTO passkey_challenge (id, purpose, flow, expires_at)
+    VALUES ('a', 'sign_in', 'f', now() - interval '1 second'), ('b', 'sign_in', 'f', now() + interval '1 minute')`)
   await query(`INSERT INTO guess_limit (subject, device, factor, failures, failed_at, expires_at)
     VALUES ('a', '', 'totp', 3, now(), now() - interval '1 second'), ('b', '', 'totp', 3, now(), now() + interval '1 minute')`)
   await query(
@@ -99,6 +101,7 @@ test('every table that grows by itself is swept, and what people agreed to stays
     replay: 1,
     oauth_grant: 1,
     session: 1,
+    passkey_challenge: 1,
     setup_code: 1,
     one_time_code: 1,
     mail: 1,
@@ -297,6 +300,7 @@ test('table sizes are told for everything that grows', async () => {
     'oauth_grant',
     'one_time_code',
     'origin',
+    'passkey_challenge',
     'replay',
     'revocation',
     'session',

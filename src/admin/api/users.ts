@@ -5,7 +5,7 @@ import { type Caller, forbidden } from '#src/admin/guard.ts'
 import { ownScopes } from '#src/apis/scope-names.ts'
 import { accountKeys, liftGuessLimits, listGuessLimits } from '#src/factors/guessing.ts'
 import { findStanding, listFactors, resetFactors } from '#src/factors/second-factors.ts'
-import { describeUser, findUser, listUsers, UserNotFound, type UserRecord } from '#src/users/users.ts'
+import { describeUser, findUser, isUserId, listUsers, UserNotFound, type UserRecord } from '#src/users/users.ts'
 import { badQuery, pageOf, readPage, readQuery } from './page.ts'
 import { type AdminApiDeps, type AdminRoute, changeBy } from './route.ts'
 
@@ -13,11 +13,11 @@ export function userRoutes({ database: { prisma }, ownApi, secretKeys, now }: Ad
   return [
     { method: 'get', path: '/users', scope: 'users:read', handle: list },
     { method: 'get', path: '/users/:id', scope: 'users:read', handle: show },
-    { method: 'get', path: '/users/:id/factors', scope: 'users:read', handle: showFactors },
-    { method: 'delete', path: '/users/:id/factors', scope: 'users:write', handle: reset },
     // What failed guesses closed for strangers and devices (docs/decisions/020).
     { method: 'get', path: '/users/:id/guess-limits', scope: 'users:read', handle: showLimits },
     { method: 'post', path: '/users/:id/unlock', scope: 'users:write', handle: unlock },
+    { method: 'get', path: '/users/:id/factors', scope: 'users:read', handle: showFactors },
+    { method: 'delete', path: '/users/:id/factors', scope: 'users:write', handle: reset },
   ]
 
   async function list(ctx: Context): Promise<void> {
@@ -68,6 +68,7 @@ export function userRoutes({ database: { prisma }, ownApi, secretKeys, now }: Ad
   async function reset(ctx: Context): Promise<void> {
     readQuery(ctx, [])
     const { id } = ctx.params
+    if (!isUserId(id)) throw new UserNotFound(id)
     const { scopes } = ctx.state.caller as Caller
     // Whoever may do more than the caller would be weakened by somebody below them.
     const more = [...(await permissionsOf(prisma, id))].find(

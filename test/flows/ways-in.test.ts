@@ -1,0 +1,182 @@
+// Each way into an account x each reason why a second factor is required: either the token says that there was one, or there is no token
+// (CVE-2025-64103, GHSA-4gm4-c4mh-4p7w). Every combination is walked; a way that is added without a line here fails the count below.
+import { globSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { decodeJwt } from 'jose'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { createRole } from '#src/access/roles.ts'
+import { findClient, updateClient } from '#src/clients/clients.ts'
+import { type ClientInput, clientSettings } from '#src/clients/settings.ts'
+import { enrolPasskey, offerEnrolment, relyingParty } from '#src/factors/passkey.ts'
+import { updateUser } from '#src/users/users.ts'
+import { Authenticator } from '#test/support/authenticator.ts'
+import { codeAt, giveRecoveryCodes, giveTotp } from '#test/support/factors.ts'
+import { change, password } from '#test/support/installation.ts'
+import { type Journey, startJourney } from '#test/support/journey.ts'
+import { type Page, Person } from '#test/support/person.ts'
+import { startServer, type TestServer } from '#test/support/server.ts'
+
+let server: TestServer
+let j: Journey
+let person: Person
+let seed: string
+let codes: string[]
+let key: Authenticator
+
+beforeAll(async () => {
+  server = await startServer()
+  j = await startJourney(server)
+  await createRole(server.database.prisma, 'keeper', { secondFactor: 'required' }, change())
+})
+afterAll(() => server.stop())
+beforeEach(async () => {
+  person = new Person(server.url)
+  await server.database.prisma.credential.deleteMany({ where: { kind: { not: 'password' } } })
+  await updateUser(server.database.prisma, j.alice.id, { roles: [] }, change())
+  await setClientPolicy('optional')
+})
+
+async function setClientPolicy(secondFactor: string) {
+  const record = await findClient(server.database.prisma, 'shop-web')
+  if (!record || record.secondFactor === secondFactor) return
+  const { refreshTokenIdleTtlSeconds: _, clientUri, logoUri, policyUri, tosUri, ...settings } = clientSettings(record)
+  await updateClient(server.database.prisma, 'shop-web', { ...settings, secondFactor } as ClientInput, change())
+  await server.settle()
+}
+
+/** What Alice has when she comes. */
+const belongings = {
+  nothing: async () => undefined,
+  'an app': async () => {
+    seed = await giveTotp(server, j.alice.id)
+    codes = await giveRecoveryCodes(server, j.alice.id)
+  },
+  'a passkey': async () => {
+    const rp = relyingParty(server.url)
+    key = new Authenticator(server.url)
+    const ceremony = { purpose: 'enrolment', flow: 'test', userId: j.alice.id } as const
+    const about = { email: 'alice@example.com', name: null }
+    const options = await offerEnrolment(server.database.prisma, rp, ceremony, about, new Date())
+    const input = { response: key.create(options), name: 'Key' }
+    expect(await enrolPasskey(server.database.prisma, rp, ceremony, input, change())).toBeDefined()
+    codes = await giveRecoveryCodes(server, j.alice.id)
+  },
+}
+
+/** Why a second factor is required, and what the request looks like then. */
+const reasons = {
+  'her role': async () => {
+    await updateUser(server.database.prisma, j.alice.id, { roles: ['keeper'] }, change())
+    return {}
+  },
+  'the client': async () => {
+    await setClientPolicy('required')
+    return {}
+  },
+  acr_values: async () => ({ acr_values: 'urn:sallyport:acr:2fa' }),
+  'an essential acr': async () => ({
+    claims: JSON.stringify({ id_token: { acr: { essential: true, values: ['phr', 'urn:sallyport:acr:2fa'] } } }),
+  }),
+}
+
+/** Ways to begin. Each leads to the page after the first factor. */
+const beginnings = {
+  'a password': async (page: Page) => person.submit(page, { identifier: 'alice@example.com', password }),
+  'a password in two steps': async (page: Page) => {
+    const next = await person.submit(page, { identifier: 'alice@example.com' })
+    return person.submit(next, { identifier: 'alice@example.com', password })
+  },
+  'a passkey without a name': async (page: Page) => byPasskey(page),
+  'a session of one factor': async (page: Page) => page,
+}
+
+/** Ways to go on. Undefined: she does not try, and must not get through. */
+const continuations = {
+  nothing: async (page: Page) => page,
+  'a code of the app': async (page: Page) => person.submit(page, { code: seed ? codeAt(seed, new Date()) : '123456' }),
+  'a recovery code': async (page: Page) => person.submit(page, { code: codes[0] ?? 'zzzz-zzzz-zzzz-zzzz-zzzz-zzzz' }),
+  'a passkey': async (page: Page) => byPasskey(page),
+  'an empty form': async (page: Page) => person.submit(page, {}),
+  'her password again': async (page: Page) =>
+    person.submit(
+      { ...page, text: page.text.replace(/action="[^"]*"/, ''), url: page.url.replace(/[^/]+$/, 'login') },
+      {
+        identifier: 'alice@example.com',
+        password,
+      },
+    ),
+}
+
+async function byPasskey(page: Page): Promise<Page> {
+  const base = /^.*\/interaction\/[^/]+/.exec(page.url)?.[0]
+  const csrf = /name="csrf" value="([^"]+)"/.exec(page.text)?.[1] ?? ''
+  if (!base || !key) return page
+  const send = async (path: string, body: object) => {
+    const response = await person.fetch(`${base}/${path}`, {
+      method: 'POST',
+      body: JSON.stringify({ csrf, ...body }),
+      headers: { 'Content-Type': 'application/json', Accept: 'application/json', Origin: server.url },
+    })
+    return { status: response.status, body: await response.json() }
+  }
+  const options = await send('passkey/options', {})
+  if (options.status !== 200) return page
+  const answer = await send('passkey', { response: key.get(options.body) })
+  return answer.status === 200 ? person.open(answer.body.next) : page
+}
+
+describe.each(Object.entries(reasons))('required by %s', (_reason, require) => {
+  describe.each(Object.entries(belongings))('she has %s', (has, give) => {
+    test('whichever way she comes in, the token says what she proved, or there is none', async () => {
+      // Sessions of before anybody asked for more: one for each continuation.
+      const earlier: Person[] = []
+      for (const _ of Object.keys(continuations)) earlier.push((await j.tokensFor()).person)
+      const parameters = await require()
+      const through: string[] = []
+      for (const [first, begin] of Object.entries(beginnings))
+        for (const [second, goOn] of Object.entries(continuations)) {
+          person = (first === 'a session of one factor' && earlier.pop()) || new Person(server.url)
+          seed = ''
+          codes = []
+          await server.database.prisma.credential.deleteMany({ where: { kind: { not: 'password' } } })
+          await server.database.prisma.guessLimit.deleteMany()
+          await give()
+          const { address, verifier } = await j.begin(parameters)
+          let page = await begin(await person.open(address))
+          if (page.url.startsWith(server.url)) page = await goOn(page) // else she is back at the client already
+          if (page.url.endsWith('/consent')) page = await person.submit(page, { decision: 'allow' })
+          const code = new URL(page.url).searchParams.get('code')
+          if (code === null) continue
+          const { body } = await j.redeem(code, verifier)
+          const { amr, acr } = decodeJwt(body.id_token ?? '')
+          expect(amr, `${first}, then ${second}`).toContain('mfa')
+          expect(acr).not.toBe('urn:sallyport:acr:1fa')
+          through.push(`${first} / ${second}`)
+        }
+      expect(through).toEqual(expected(has))
+    }, 180_000)
+  })
+})
+
+/** Which combinations lead through; all others do not. */
+function expected(has: string): string[] {
+  const passwords = ['a password', 'a password in two steps']
+  const anything = Object.keys(continuations)
+  if (has === 'nothing') return []
+  const second = has === 'an app' ? ['a code of the app', 'a recovery code'] : ['a recovery code', 'a passkey']
+  const after = (first: string) => second.map((one) => `${first} / ${one}`)
+  return [
+    ...passwords.flatMap(after),
+    ...(has === 'a passkey' ? anything.map((one) => `a passkey without a name / ${one}`) : []),
+    ...after('a session of one factor'),
+  ]
+}
+
+test('every place that completes a login goes through sign-in.ts, and every first factor has its line above', () => {
+  const root = join(import.meta.dirname, '../..')
+  const files = globSync('src/**/*.ts', { cwd: root, exclude: ['src/db/generated/**'] })
+  const callers = (what: RegExp) => files.filter((file) => what.test(readFileSync(join(root, file), 'utf8'))).sort()
+  expect(callers(/interactions\.completeLogin\(/)).toEqual(['src/interaction/sign-in.ts'])
+  // A new caller is a new way in: add it to `beginnings`.
+  expect(callers(/signIn\.proveFirst\(/)).toEqual(['src/interaction/login.ts', 'src/interaction/passkey.ts'])
+})
