@@ -128,6 +128,23 @@ describe('leaving', () => {
     expect((await home.enter('/account', { as: 'bob@example.com' })).page.status).toBe(200)
   })
 
+  test('taken back at the very moment of the removal: they stay', async () => {
+    const { person, page } = await leave()
+    await person.submit(page, { confirm: 'yes' })
+    const { prisma, pool } = home.server.database
+    const removed = await prisma.$transaction(async (tx) => {
+      await tx.user.update({ where: { id: home.bob.id }, data: { disabledAt: null, deleteAfter: null } })
+      const purging = purge(31)
+      // It found Bob due, and waits for this transaction.
+      await expect
+        .poll(async () => (await pool.query('SELECT count(*)::int AS n FROM pg_locks WHERE NOT granted')).rows[0].n)
+        .toBeGreaterThan(0)
+      return { purging }
+    })
+    expect(await removed.purging).toBe(0)
+    expect(await bob()).not.toBeNull()
+  })
+
   test('gone when the days of grace are over, for good', async () => {
     const { person, page } = await leave()
     await person.submit(page, { confirm: 'yes' })
