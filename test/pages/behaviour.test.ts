@@ -151,7 +151,7 @@ describe('with a keyboard', () => {
 
   it('password managers recognise both fields', async () => {
     const { page } = await open('/interaction/:uid/login')
-    expect(await page.getAttribute('[name=identifier]', 'autocomplete')).toBe('username')
+    expect(await page.getAttribute('[name=identifier]', 'autocomplete')).toBe('username webauthn')
     expect(await page.getAttribute('[name=password]', 'autocomplete')).toBe('current-password')
   })
 })

@@ -173,7 +173,7 @@ export function screens(userId: string): Screen[] {
         await open(hosted, page, '/interaction/:uid/enrolment')
         await submit(page, '[value=totp]')
         const seed = (await page.textContent('.key'))?.replaceAll(' ', '') ?? ''
-        await page.fill('[name=code]', codeAt(seed, new Date()))
+        await page.fill('[name=code]', codeAt(seed, hosted.now))
         return submit(page, 'form .primary')
       },
     },
