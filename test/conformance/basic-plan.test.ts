@@ -327,7 +327,7 @@ describe('what the request may ask of the screens', () => {
 
   test('oidcc-ensure-request-with-acr-values-succeeds, and no level is claimed that was not reached', async () => {
     const { claims } = await flow({ acr_values: 'urn:mace:incommon:iap:silver 1' })
-    expect(claims.acr).toBeUndefined()
+    expect(claims.acr).toBe('urn:sallyport:acr:1fa')
   })
 })
 
@@ -441,12 +441,12 @@ describe('what is off is refused as documented', () => {
     expect((await answerTo({ request, redirect_uri: undefined })).location).toBeNull()
   })
 
-  test('oidcc-claims-essential: the claims parameter is off, and what it asks for is not told', async () => {
+  test('oidcc-claims-essential: of the claims parameter only what concerns the sign-in is read; a person’s data is not told for the asking', async () => {
     const asked = JSON.stringify({ userinfo: { name: { essential: true } }, id_token: { email: { essential: true } } })
     const { tokens, claims } = await flow({ claims: asked })
     expect(await oidc.fetchUserInfo(shop, tokens.access_token, claims.sub)).toEqual({ sub: claims.sub })
     expect(claims).not.toHaveProperty('email')
-    expect(shop.serverMetadata().claims_parameter_supported).toBe(false)
+    expect(shop.serverMetadata().claims_parameter_supported).toBe(true)
   })
 
   test.each(['id_token', 'token', 'id_token token', 'code id_token', 'code token', 'code id_token token', 'none'])(
@@ -503,7 +503,7 @@ describe('oidcc-discovery-endpoint-verification', () => {
       issuer: server.url,
       response_types_supported: ['code'],
       subject_types_supported: ['public'],
-      claims_parameter_supported: false,
+      claims_parameter_supported: true,
       request_uri_parameter_supported: false,
       code_challenge_methods_supported: ['S256'],
     })
@@ -511,7 +511,7 @@ describe('oidcc-discovery-endpoint-verification', () => {
     expect(metadata.scopes_supported?.sort()).toEqual(['email', 'offline_access', 'openid', 'profile'])
     expect(metadata.claims_supported).toEqual(expect.arrayContaining(['sub', 'name', 'email', 'email_verified']))
     expect(metadata.token_endpoint_auth_methods_supported).not.toContain('client_secret_jwt')
-    expect(metadata.acr_values_supported ?? []).toEqual([])
+    expect(metadata.acr_values_supported).toEqual(['urn:sallyport:acr:1fa', 'urn:sallyport:acr:2fa', 'phr'])
   })
 
   test('the key that signs is published with its algorithm and use', async () => {

@@ -518,11 +518,11 @@ describe('RFC 7662', () => {
     expect((await fetch(`${server.url}/oauth/introspect?token=x`)).status).toBe(404)
   })
 
-  test('4 says no more than the caller may know: no person’s data, no secret', async () => {
+  test('4 says no more than the caller may know (acr and auth_time: RFC 9470 6.2): no person’s data, no secret', async () => {
     const { access_token } = await j.tokensFor({ scope: 'stock:read' }, person)
     const { body } = await j.introspect(access_token, 'stock-api')
     expect(Object.keys(body).sort()).toEqual(
-      ['active', 'aud', 'client_id', 'exp', 'iat', 'iss', 'scope', 'sub', 'token_type'].sort(),
+      ['active', 'acr', 'aud', 'auth_time', 'client_id', 'exp', 'iat', 'iss', 'scope', 'sub', 'token_type'].sort(),
     )
   })
 

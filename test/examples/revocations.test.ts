@@ -64,7 +64,7 @@ it('knows the kinds by the claim that each names, and nothing else', async () =>
   const entries = ['token j', 'grant g', 'user u', 'client c', 'api a']
   for (const entry of entries)
     await pool.query(
-      `INSERT INTO revocation (kind, target, issued_before) VALUES (split_part($1, ' ', 1), split_part($1, ' ', 2), to_timestamp(2000000000.5))`,
+      `INSERT INTO revocation (kind, target, known_at) VALUES (split_part($1, ' ', 1), split_part($1, ' ', 2), to_timestamp(2000000000.5))`,
       [entry],
     )
   const { isRevoked, isBlind } = await followRevocations(server.url, key)
