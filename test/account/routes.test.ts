@@ -71,6 +71,10 @@ test('there are pages, and each has a path of its own', () => {
   expect(new Set(pages.map(({ path }) => path)).size).toBe(pages.length)
 })
 
+/** What does not apply to a page is no test of it. */
+const when = (applies: unknown): ((name: string, run: () => Promise<void>) => void) =>
+  applies ? test : () => undefined
+
 describe.each(pages.map((page) => [page.path, page] as const))('%s', (path, page) => {
   test('nobody: 303 to the login, by GET and by POST, and nothing changes', async () => {
     const before = await state()
@@ -99,7 +103,7 @@ describe.each(pages.map((page) => [page.path, page] as const))('%s', (path, page
     expect(await state()).toBe(before)
   })
 
-  test.runIf(page.show && !isPart(path))('the person: the page', async () => {
+  when(page.show && !isPart(path))('the person: the page', async () => {
     const answer = await alice.open(addressOf(path))
     expect(answer.status).toBe(200)
     expect(answer.text).toContain('Alice@Example.com')
@@ -109,7 +113,7 @@ describe.each(pages.map((page) => [page.path, page] as const))('%s', (path, page
     )
   })
 
-  test.runIf(page.submit)(
+  when(page.submit)(
     'its form: not without its token, nor with that of another person or another session, nor from another site',
     async () => {
       const shown = await alice.open(addressOf(path))
@@ -144,7 +148,7 @@ describe.each(pages.map((page) => [page.path, page] as const))('%s', (path, page
     },
   )
 
-  test.runIf(page.submit)('its form: an unknown button does nothing, a repeated field neither', async () => {
+  when(page.submit)('its form: an unknown button does nothing, a repeated field neither', async () => {
     const csrf = tokenOf(await alice.open('/account/profile'))
     const before = await state()
     const unknown = await post(alice, addressOf(path), { csrf, decision: 'everything' })
@@ -163,34 +167,31 @@ describe.each(pages.map((page) => [page.path, page] as const))('%s', (path, page
     if (path !== '/account/profile') expect(await state()).toBe(before)
   })
 
-  test.runIf(page.json)(
-    'its JSON: not without the token of this session, nor from another site, nor as a form',
-    async () => {
-      const csrf = tokenOf(await alice.open('/account/profile'))
-      const before = await state()
-      const send = (body: object, headers: Record<string, string> = {}) =>
-        alice.fetch(addressOf(path), {
-          method: 'POST',
-          body: JSON.stringify(body),
-          headers: {
-            'Content-Type': 'application/json',
-            Accept: 'application/json',
-            Origin: home.server.url,
-            ...headers,
-          },
-        })
-      const response = path.endsWith('/options') ? {} : { response: { id: 'x' } }
-      expect((await send(response)).status).toBe(400)
-      for (const token of ['', 'x', tokenOf(await bob.open('/account/profile')), tokenOf(elsewhere)])
-        expect((await send({ csrf: token, ...response })).status).toBe(403)
-      expect((await send({ csrf, ...response }, { Origin: 'https://evil.example' })).status).toBe(403)
-      expect((await send({ csrf, ...response }, { 'Sec-Fetch-Site': 'cross-site' })).status).toBe(403)
-      expect((await send({ csrf, ...response, extra: 1 })).status).toBe(400)
-      expect((await send({ csrf, ...response }, { 'Content-Type': 'text/plain' })).status).toBe(415)
-      expect((await post(alice, addressOf(path), { csrf })).status).toBe(415)
-      expect(await state()).toBe(before)
-    },
-  )
+  when(page.json)('its JSON: not without the token of this session, nor from another site, nor as a form', async () => {
+    const csrf = tokenOf(await alice.open('/account/profile'))
+    const before = await state()
+    const send = (body: object, headers: Record<string, string> = {}) =>
+      alice.fetch(addressOf(path), {
+        method: 'POST',
+        body: JSON.stringify(body),
+        headers: {
+          'Content-Type': 'application/json',
+          Accept: 'application/json',
+          Origin: home.server.url,
+          ...headers,
+        },
+      })
+    const response = path.endsWith('/options') ? {} : { response: { id: 'x' } }
+    expect((await send(response)).status).toBe(400)
+    for (const token of ['', 'x', tokenOf(await bob.open('/account/profile')), tokenOf(elsewhere)])
+      expect((await send({ csrf: token, ...response })).status).toBe(403)
+    expect((await send({ csrf, ...response }, { Origin: 'https://evil.example' })).status).toBe(403)
+    expect((await send({ csrf, ...response }, { 'Sec-Fetch-Site': 'cross-site' })).status).toBe(403)
+    expect((await send({ csrf, ...response, extra: 1 })).status).toBe(400)
+    expect((await send({ csrf, ...response }, { 'Content-Type': 'text/plain' })).status).toBe(415)
+    expect((await post(alice, addressOf(path), { csrf })).status).toBe(415)
+    expect(await state()).toBe(before)
+  })
 })
 
 test('one browser, two people: the second sees nothing of the first, and no form of the first works (CVE-2025-12390)', async () => {
