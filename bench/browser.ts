@@ -9,6 +9,13 @@ export class Browser {
     this.connection = connection
   }
 
+  /** As the same person's browser is the next day: no session any more, but known to have been one of theirs. */
+  nextDay(connection: Connection): Browser {
+    const next = new Browser(connection)
+    for (const [key, cookie] of this.#cookies) if (/device/.test(key)) next.#cookies.set(key, cookie)
+    return next
+  }
+
   async get(path: string): Promise<Answer> {
     return this.#keep(await this.connection.get(path, `Accept: text/html\r\n${this.cookie(path)}`))
   }

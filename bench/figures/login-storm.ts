@@ -1,6 +1,7 @@
 // Tokens while a crowd signs in: the hashing stands behind the serving, and what is too much is refused at once. Here the server
 // has both cores of the machine, as it would in use; the load takes its share of one.
 import { setTimeout as delay } from 'node:timers/promises'
+import pg from 'pg'
 import { startArm } from '../arms/arms.ts'
 import { Browser } from '../browser.ts'
 import { Connection } from '../connection.ts'
@@ -26,6 +27,7 @@ export const loginStorm: FigureSource = {
       const operation = await clientCredentialsOpaque.prepare(targetAt(port, lanes))
       const tokens = () => openLoop({ port, lanes, perSecond: tokensPerSecond, seconds, operation })
       await tokens() // warm
+      await gather(arm.databaseUrl)
       for (let round = 0; round < rounds; round++) {
         p99.calm.push(percentile((await tokens()).milliseconds, 0.99))
         const storm = startStorm(port, outcomes)
@@ -58,12 +60,31 @@ export const loginStorm: FigureSource = {
   },
 }
 
+const crowdMember = (n: number) => `crowd-${n}@example.com`
+
+/** A person for each: several passwords of one person at once would be refused as guesses before any is hashed. All have one hash. */
+async function gather(databaseUrl: string): Promise<void> {
+  const client = new pg.Client({ connectionString: databaseUrl })
+  await client.connect()
+  try {
+    await client.query(
+      `WITH made AS (INSERT INTO users (id, email, email_key, email_verified_at)
+         SELECT gen_random_uuid(), e, e, now() FROM unnest($1::text[]) e RETURNING id)
+       INSERT INTO credential (id, user_id, kind, secret)
+         SELECT gen_random_uuid(), made.id, 'password', (SELECT secret FROM credential WHERE kind = 'password' LIMIT 1) FROM made`,
+      [Array.from({ length: crowd }, (_, n) => crowdMember(n))],
+    )
+  } finally {
+    await client.end()
+  }
+}
+
 function startStorm(port: number, outcomes: Attempt[]) {
   const over = new AbortController()
   const attempts = Array.from({ length: crowd }, async (_, n) => {
     const connection = await Connection.open(port)
     while (!over.signal.aborted) {
-      const outcome = await attemptLogin(new Browser(connection), n)
+      const outcome = await attemptLogin(new Browser(connection), crowdMember(n))
       outcomes.push(outcome)
       await delay(outcome.retryAfterSeconds * 1000, undefined, { signal: over.signal }).catch(() => undefined)
     }

@@ -35,10 +35,10 @@ export const passwordLogin: Scenario = {
   arms: ['engine-memory', 'engine-postgres', 'ours'],
   goals: [],
   async prepare(target) {
-    await signInAll(target) // everybody has agreed once: the measured flow has no consent page
+    const known = await everyLane(target, signIn) // everybody has agreed once: the measured flow has no consent page
     const nextTurn = turns()
     return async (connection, lane) => {
-      await wholeFlow(new Browser(connection), shopNumber(nextTurn(lane)), personNumber(lane))
+      await wholeFlow(browserOf(known, connection, lane), shopNumber(nextTurn(lane)), personNumber(lane))
     }
   },
 }
@@ -49,9 +49,10 @@ export const consentedLogin: Scenario = {
   name: 'login-consent',
   title: 'sign-in, consent and code flow',
   arms: ['ours'],
-  async prepare() {
+  async prepare(target) {
+    const known = await everyLane(target, signIn)
     return async (connection, lane) => {
-      await wholeFlow(new Browser(connection), shops[0], personNumber(lane), { prompt: 'consent' })
+      await wholeFlow(browserOf(known, connection, lane), shops[0], personNumber(lane), { prompt: 'consent' })
     }
   },
 }
@@ -60,13 +61,13 @@ export const consentedLogin: Scenario = {
 export type Attempt = { status: number; milliseconds: number; retryAfterSeconds: number }
 
 /** One person's try, which a busy server may turn away. */
-export async function attemptLogin(browser: Browser, n: number): Promise<Attempt> {
-  const { path } = authorizationRequest(shops[0], personNumber(n))
+export async function attemptLogin(browser: Browser, person: string): Promise<Attempt> {
+  const { path } = authorizationRequest(shops[0], person)
   let page = locationOf(await browser.get(path))
   let answer = await browser.get(page)
   for (; answer.status === 303; answer = await browser.get(page)) page = locationOf(answer)
   const fields = formOf(answer)
-  fields.set('identifier', personNumber(n))
+  fields.set('identifier', person)
   fields.set('password', password)
   const begun = performance.now()
   const { status, head, body } = await browser.post(page, fields)
@@ -121,12 +122,19 @@ function turns(): (lane: number) => number {
 }
 
 /** @returns for each lane the cookies with which its person is known at the authorization endpoint. */
-function signInAll(target: Target): Promise<string[]> {
-  return everyLane(target, async (connection, lane) => {
-    const browser = new Browser(connection)
-    for (const shop of shops) await wholeFlow(browser, shop, personNumber(lane))
-    return browser.cookie('/oauth/authorize')
-  })
+async function signInAll(target: Target): Promise<string[]> {
+  return (await everyLane(target, signIn)).map((browser) => browser.cookie('/oauth/authorize'))
+}
+
+async function signIn(connection: Connection, lane: number): Promise<Browser> {
+  const browser = new Browser(connection)
+  for (const shop of shops) await wholeFlow(browser, shop, personNumber(lane))
+  return browser
+}
+
+/** A browser that is not signed in, but was: a stranger's costs a mail to the person besides. */
+function browserOf(known: readonly Browser[], connection: Connection, lane: number): Browser {
+  return known[lane]?.nextDay(connection) ?? new Browser(connection)
 }
 
 function everyLane<T>(target: Target, work: (connection: Connection, lane: number) => Promise<T>): Promise<T[]> {

@@ -140,6 +140,7 @@ async function proofs({ journey }: Installation): Promise<Trial> {
 /** The code that makes the first administrator (ASVS 6.3.2). Each trial begins without one. */
 const setupCode: Trial = async ({ installation: { journey, database, traffic }, findings, parallel }) => {
   await database.prisma.userRole.deleteMany({ where: { roleName: 'owner' } })
+  await database.prisma.guessLimit.deleteMany() // those who lose have guessed wrong, and an address may do so a hundred times
   const value = randomBytes(32).toString('base64url')
   const expiresAt = new Date(Date.now() + 3600_000)
   await database.prisma.setupCode.create({ data: { id: hashSetupCode(value), createdAt: new Date(), expiresAt } })
