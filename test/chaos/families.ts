@@ -16,11 +16,11 @@ const grantsPerSession = 8
 
 /** @param count how many families may be alive at once. The server must be running. */
 export async function openSeats({ journey }: Installation, count: number) {
+  /** One after the other: a few passwords of one person at a time is all that is evaluated (docs/decisions/020). */
+  let signedIn: Promise<unknown> = Promise.resolve()
   const free: { person: Person; begun: number }[] = []
   for (let n = 0; n < count; n++) free.push(await signIn())
 
-  /** One after the other: a few passwords of one person at a time is all that is evaluated (docs/decisions/020). */
-  let signedIn: Promise<unknown> = Promise.resolve()
   function signIn() {
     const next = signedIn.then(async () => {
       const person = new Person(journey.server.url)
