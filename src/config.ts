@@ -183,6 +183,12 @@ const variables = {
     default: 'optional',
     about: 'Whether a person whose email address is not verified has to verify it, by a code, before they can sign in.',
   },
+  EMAIL_SIGN_IN: {
+    schema: z.enum(['off', 'on']),
+    default: 'off',
+    about:
+      'Whether people with a verified address may have a code mailed to them instead of typing their password. A second factor is asked for as after a password.',
+  },
   TRUST_PROXY: {
     schema: proxies,
     default: '',
@@ -318,6 +324,7 @@ export type Config = Readonly<{
   mail: 'smtp' | 'page' | 'none'
   signUp: 'off' | 'open' | 'invitation'
   emailVerification: 'optional' | 'required'
+  emailSignIn: 'off' | 'on'
   trustProxy: readonly string[]
   workers: number
   /** 0: off. */
@@ -392,6 +399,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     mail: values.SMTP_URL ? 'smtp' : !production && issuer && loopback(new URL(issuer).hostname) ? 'page' : 'none',
     signUp: values.SIGN_UP as Config['signUp'],
     emailVerification: values.EMAIL_VERIFICATION as Config['emailVerification'],
+    emailSignIn: values.EMAIL_SIGN_IN as Config['emailSignIn'],
     trustProxy: values.TRUST_PROXY as string[],
     workers: values.WORKERS as number,
     metricsPort: values.METRICS_PORT as number,

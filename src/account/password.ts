@@ -8,7 +8,7 @@ import { checkPassword } from '#src/factors/password-rules.ts'
 import { findStanding } from '#src/factors/second-factors.ts'
 import { type Said, sayLimited } from '#src/http/limited.ts'
 import { template } from '#src/http/render.ts'
-import { keepSession } from '#src/tokens/sessions.ts'
+import { carrySessionOver } from '#src/tokens/revoke.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
 import { setPassword, type UserRecord } from '#src/users/users.ts'
 import {
@@ -81,7 +81,7 @@ export function passwordPage(deps: AccountDeps): AccountPage {
         const hash = await hashPassword(next)
         await atomically(prisma, async (tx) => {
           await setPassword(tx, person.id, hash, changeBy(request))
-          await keepSession(tx, { userId: person.id, uid: visitor.sessionUid })
+          await carrySessionOver(tx, { userId: person.id, uid: visitor.sessionUid })
           await notify(deps, tx, request, 'passwordChanged')
         })
       } catch (error) {

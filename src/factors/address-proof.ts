@@ -1,4 +1,4 @@
-// Showing that one reads the mails of an address, as a step of a pending request: sign-up, recovery, verification. How far somebody
+// Showing that one reads the mails of an address, as a step of a pending request: sign-up, recovery, verification, sign-in. How far somebody
 // came is a row here and nowhere in the browser, so a step that was skipped, repeated, forged or made up finds nothing to go on with
 // (CVE-2026-18963, CVE-2026-49448). The uid of the request comes with its cookie: another browser has another row.
 //
@@ -17,7 +17,7 @@ import {
   voidCode,
 } from './one-time-code.ts'
 
-export type ProofPurpose = 'sign_up' | 'recovery' | 'email_verification'
+export type ProofPurpose = 'sign_up' | 'recovery' | 'email_verification' | 'email_code'
 /** Which row: one for a purpose in a pending request. */
 export type ProofKey = { purpose: ProofPurpose; uid: string }
 export type ProofDeps = { secretKeys: SecretKeys; now: Date }

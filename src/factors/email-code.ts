@@ -1,79 +1,78 @@
-// A code by mail as a factor. It goes to the verified address of a person and nowhere else, and is taken only where it was asked for.
-// It proves control of a mailbox, like recovery does: somebody who recovers by mail has not proven a second thing with it, so the
-// sign-in decides what it counts for.
+// A code by mail in the place of the password (EMAIL_SIGN_IN=on). It goes to the verified address of a person and nowhere else, and is
+// taken only in the request where it was asked for. It is never a second factor (docs/decisions/028).
+//
+// An address that nobody has, or a person who may not sign in by mail, takes the same steps with a code that is never right (ASVS 6.3.8).
 import type { Change } from '#src/audit/change.ts'
 import type { Database } from '#src/db/database.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
+import { nothing } from '#src/mail/letters.ts'
 import { MailLimitReached, queueMail } from '#src/mail/outbox.ts'
-import { emailKey, findUser } from '#src/users/users.ts'
+import { findUser, findUserByEmail, type UserRecord } from '#src/users/users.ts'
 import { type Locale, toLocale } from '#src/words.ts'
-import { accountKey, type Reservation, reserveGuess } from './guessing.ts'
-import { type CodeBinding, type CodeFlow, issueCode, redeemCode } from './one-time-code.ts'
+import { answerProof, beginProof, takeProof } from './address-proof.ts'
 
-/** @returns false for a person without a verified address. @throws MailLimitReached; an earlier code then stays good. */
-export function issueEmailCode(
+const purpose = 'email_code'
+
+/** @param ask.email one that users.checkEmail passed. @param ask.locale of the page; a person's own comes first.
+ *  @throws MailLimitReached, for everybody alike; then nothing has changed, and an earlier code stays good. */
+export function beginEmailCode(
   { prisma }: Pick<Database, 'prisma'>,
-  ask: { userId: string; flow: CodeFlow; locale: Locale },
+  ask: { uid: string; email: string; locale: Locale },
   { now, origin }: Change,
   secretKeys: SecretKeys,
-): Promise<boolean> {
-  const { userId, flow, locale } = ask
+): Promise<void> {
+  const { uid, email, locale } = ask
   return prisma.$transaction(async (tx) => {
-    const user = await findUser(tx, userId)
-    if (!user?.emailVerifiedAt || user.disabledAt) return false
-    const code = await issueCode(tx, bindingOf(userId, flow, user.email), { secretKeys, now })
-    const queued = await queueMail(
+    const user = await findUserByEmail(tx, email)
+    const may = user !== null && maySignIn(user)
+    const code = await beginProof(
       tx,
+      { purpose, uid },
       {
-        template: 'email_code',
-        to: user.email,
-        locale: toLocale(user.locale ?? '') ?? locale,
-        data: { code },
-        userId,
-        askedFrom: origin?.address ?? '',
+        email,
+        userId: may ? user.id : undefined,
+        data: { address: may ? user.email : email, generation: String(may ? user.generation : 0) },
+        isNobody: !may,
       },
       { secretKeys, now },
     )
+    const addressee = { to: may ? user.email : email, askedFrom: origin?.address ?? '' }
+    const queued = await queueMail(
+      tx,
+      may
+        ? {
+            template: 'email_code',
+            ...addressee,
+            locale: toLocale(user.locale ?? '') ?? locale,
+            data: { code },
+            userId: user.id,
+          }
+        : { template: nothing, ...addressee, locale, data: {} },
+      { secretKeys, now },
+    )
     if (!queued) throw new MailLimitReached()
-    return true
   })
 }
 
-export type EmailCodeVerdict =
-  | { ok: true }
-  /** `over`: no code waits there any more, a new one is needed. */
-  | { ok: false; reason: 'wrong' | 'over'; reservation: Reservation }
-  | { ok: false; reason: 'limited'; retryAfterSeconds: number }
-
-/** Counts the try at the limits on guessing before it is looked at. */
-export async function verifyEmailCode(
-  database: Database,
-  ask: {
-    userId: string
-    flow: CodeFlow
-    code: string
-    address: string | undefined
-    device?: Buffer | undefined
-    now: Date
-  },
+/** With the code. A wrong try counts. @returns who signs in. */
+export function finishEmailCode(
+  { prisma }: Pick<Database, 'prisma'>,
+  { uid, code }: { uid: string; code: string },
+  { now }: Change,
   secretKeys: SecretKeys,
-): Promise<EmailCodeVerdict> {
-  const { userId, flow, code, address, device, now } = ask
-  const user = await findUser(database.prisma, userId)
-  const account = accountKey(secretKeys, emailKey(user?.email ?? '') ?? '')
-  const reservation = await reserveGuess(database, { factor: 'email_code', account, address, device, now })
-  if (!reservation.allowed) return { ok: false, reason: 'limited', retryAfterSeconds: reservation.retryAfterSeconds }
-  const verdict = await redeemCode(database.prisma, bindingOf(userId, flow, user?.email ?? ''), code, {
-    secretKeys,
-    now,
+): Promise<{ userId: string } | 'wrong' | 'over'> {
+  const [key, deps] = [{ purpose, uid } as const, { secretKeys, now }]
+  return prisma.$transaction(async (tx) => {
+    const verdict = await answerProof(tx, key, code, deps)
+    if (verdict !== 'right') return verdict
+    const proof = await takeProof(tx, key, deps)
+    const user = proof?.userId === undefined ? null : await findUser(tx, proof.userId)
+    // Changed in these minutes: another address, switched off, their sessions ended.
+    if (!proof || !user || !maySignIn(user) || user.email !== proof.data.address) return 'over'
+    return String(user.generation) === proof.data.generation ? { userId: user.id } : 'over'
   })
-  if (verdict !== 'right' || !user || user.disabledAt)
-    return { ok: false, reason: verdict === 'over' ? 'over' : 'wrong', reservation }
-  await reservation.succeed()
-  return { ok: true }
 }
 
-/** To the address as well: a code that went to an old one proves nothing about the new one. */
-function bindingOf(userId: string, flow: CodeFlow, email: string): CodeBinding {
-  return { purpose: 'email_code', flow, subject: `${userId} ${emailKey(email)}` }
+function maySignIn({ disabledAt, emailVerifiedAt }: UserRecord): boolean {
+  return disabledAt === null && emailVerifiedAt !== null
 }

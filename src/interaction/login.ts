@@ -9,6 +9,7 @@ import { allowFormRedirect } from '#src/http/security-headers.ts'
 import type { PendingInteraction } from '#src/oauth/interactions.ts'
 import { emailKey } from '#src/users/users.ts'
 import { readDecision } from './decision.ts'
+import { emailCodeUrl } from './email-code.ts'
 import { recordFailure, reserve } from './guess.ts'
 import { type PasskeyPart, passkeyPart } from './passkey.ts'
 import { type Step, type StepDeps, seeOther, stepUrl } from './step.ts'
@@ -25,6 +26,8 @@ export type LoginPage = {
   problem: string | undefined
   recovery: string
   signUp: string | undefined
+  /** Where the form may be sent as well, for a code instead of the password. */
+  emailCode: string | undefined
   passkey: PasskeyPart
 }
 
@@ -102,6 +105,7 @@ export function loginStep(deps: StepDeps): Step {
         action: stepUrl(pending, 'login'),
         recovery: stepUrl(pending, 'recovery'),
         signUp: config.signUp === 'open' ? stepUrl(pending, 'signup') : undefined,
+        emailCode: emailCodeUrl(deps, pending),
         csrf: csrf.token(ctx, pending.uid),
         client: pending.client.name,
         again: pending.prompt === 'login' && pending.userId !== undefined,

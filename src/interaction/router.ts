@@ -12,12 +12,14 @@
 //   /interaction/:uid/signup                    an account
 //   /interaction/:uid/recovery                  a new password
 //   /interaction/:uid/verify                    the address of somebody whose first factor was right
+//   /interaction/:uid/email-code                a code from a mail instead of the password
 // Every GET shows a form, every POST leads on with 303.
 import Router from '@koa/router'
 import type { Context } from 'koa'
 import { HttpError } from '#src/http/http-error.ts'
 import { InteractionExpired, type Interactions, type PendingInteraction } from '#src/oauth/interactions.ts'
 import { consentStep } from './consent.ts'
+import { emailCodeStep } from './email-code.ts'
 import { enrolmentStep, totpEnrolmentStep } from './enrolment.ts'
 import { verifyFirst } from './first-factor.ts'
 import { loginStep } from './login.ts'
@@ -41,6 +43,7 @@ const questions: Record<StepName, Position['step']> = {
   signup: 'login',
   recovery: 'login',
   verify: 'login',
+  'email-code': 'login',
 }
 
 export function createInteractionRouter(parts: InteractionDeps): Router {
@@ -58,6 +61,7 @@ export function createInteractionRouter(parts: InteractionDeps): Router {
     signup: signUpStep(deps),
     recovery: recoveryStep(deps),
     verify: verifyStep(deps),
+    'email-code': emailCodeStep(deps),
   } satisfies Record<StepName, unknown>
 
   const find = async (ctx: Context) => {

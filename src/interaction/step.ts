@@ -17,7 +17,7 @@ export type InteractionDeps = {
   interactions: Interactions
   renderer: Renderer
   csrf: Csrf
-  config: Pick<Config, 'mail' | 'signUp' | 'emailVerification'>
+  config: Pick<Config, 'mail' | 'signUp' | 'emailVerification' | 'emailSignIn'>
   devices: KnownDevices
   secretKeys: SecretKeys
   /** Where passkeys are valid. */
@@ -44,8 +44,9 @@ export type StepName =
   | 'signup'
   | 'recovery'
   | 'verify'
+  | 'email-code'
 
-const inPlaceOfLogin: readonly StepName[] = ['login', 'signup', 'recovery', 'verify']
+const inPlaceOfLogin: readonly StepName[] = ['login', 'signup', 'recovery', 'verify', 'email-code']
 
 /** @returns the address of the step itself: a form posts to where it was shown. Whatever is asked in the place of consent is asked of
  *  somebody who wants to be somebody else. */

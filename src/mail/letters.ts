@@ -81,7 +81,7 @@ const letters = {
     subject: t('mail.emailCode.subject'),
     text: [t('mail.emailCode.text')],
     code,
-    notes: [t('mail.code.valid'), t('mail.code.secret'), t('mail.emailCode.notYou')],
+    notes: codeNotes(t),
   }),
 }
 

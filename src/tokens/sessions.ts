@@ -1,7 +1,7 @@
 // The browser sessions of one person, as that person sees them: which are open, since when, from where; ending one, or all but one.
 // How the engine keeps a session is oauth/adapter/session-store.ts, what ending means for tokens is revoke.ts.
 import type { Change } from '#src/audit/change.ts'
-import type { Database, Db, Prisma } from '#src/db/database.ts'
+import type { Database, Db } from '#src/db/database.ts'
 import { atomically } from '#src/db/transaction.ts'
 import { isUserId } from '#src/users/users.ts'
 import { isStoredId, revoke, SessionNotFound } from './revoke.ts'
@@ -61,13 +61,6 @@ export function endOtherSessions(db: Db, kept: { userId: string; uid: string }, 
     for (const { uid } of others) await revoke(tx, { kind: 'session', uid }, change)
     return others.length
   })
-}
-
-/** After the person's generation was raised, which ended all there was: this one session goes on, without the tokens it had. */
-export async function keepSession(tx: Prisma.TransactionClient, kept: { userId: string; uid: string }): Promise<void> {
-  await tx.$executeRaw`
-    UPDATE session s SET user_generation = u.generation FROM users u
-    WHERE s.uid = ${kept.uid} AND s.user_id = ${kept.userId}::uuid AND u.id = s.user_id AND s.ended_at IS NULL`
 }
 
 /** Not part of a request's commit: nothing depends on it, and two requests of one session must not wait for each other. */

@@ -27,7 +27,7 @@ let key: Authenticator
 
 beforeAll(async () => {
   mailbox = await startMailbox()
-  server = await startServer({ env: { SMTP_URL: mailbox.url } })
+  server = await startServer({ env: { SMTP_URL: mailbox.url, EMAIL_SIGN_IN: 'on' } })
   j = await startJourney(server)
   await createRole(server.database.prisma, 'keeper', { secondFactor: 'required' }, change())
 })
@@ -178,47 +178,65 @@ function expected(has: string): string[] {
   ]
 }
 
-describe.each(Object.entries(reasons))('required by %s, and the password was forgotten', (_reason, require) => {
-  test.each(Object.entries(belongings))(
-    'a mail takes the place of the password and of nothing else: she has %s (ASVS 6.4.3)',
-    async (has, give) => {
-      const parameters = await require()
-      for (const goOn of [false, true]) {
-        person = new Person(server.url)
-        seed = ''
-        codes = []
-        await server.database.prisma.credential.deleteMany({ where: { kind: { not: 'password' } } })
-        await server.database.prisma.guessLimit.deleteMany()
-        await server.database.prisma.mail.deleteMany()
-        await give()
-        const { address, verifier } = await j.begin(parameters)
-        const login = await person.open(address)
-        const forgotten = await person.open(/href="([^"]*\/recovery[^"]*)"/.exec(login.text)?.[1] ?? '')
-        const asked = await person.submit(forgotten, { email: 'alice@example.com' })
-        await deliver(server)
-        const proven = await person.submit(asked, { code: codeIn(mailbox.newest('Alice@example.com')) })
-        let page = await person.submit(proven, { password })
-        const way = has === 'an app' ? continuations['a code of the app'] : continuations['a recovery code']
-        if (goOn && page.url.endsWith('/second-factor')) page = await way(page)
-        if (page.url.endsWith('/consent')) page = await person.submit(page, { decision: 'allow' })
-        const code = new URL(page.url).searchParams.get('code')
-        expect([has, goOn, code !== null]).toEqual([has, goOn, goOn && has !== 'nothing'])
-        if (code === null) continue
-        const { amr, acr } = decodeJwt((await j.redeem(code, verifier)).body.id_token ?? '')
-        expect([amr, acr]).toEqual([['otp', 'mfa'], 'urn:sallyport:acr:2fa'])
-      }
-    },
-    60_000,
-  )
-})
+/** Ways in by mail: each leads from the login page to the page after the first factor. */
+const byMail = {
+  recovery: async (login: Page) => {
+    const forgotten = await person.open(/href="([^"]*\/recovery[^"]*)"/.exec(login.text)?.[1] ?? '')
+    const proven = await enterCode(await person.submit(forgotten, { email: 'alice@example.com' }))
+    return person.submit(proven, { password })
+  },
+  'a code to sign in with': async (login: Page) => {
+    const asked = await person.open(/formaction="([^"]*)"/.exec(login.text)?.[1] ?? '')
+    return enterCode(await person.submit(asked, { email: 'alice@example.com' }))
+  },
+}
+async function enterCode(page: Page): Promise<Page> {
+  await deliver(server)
+  return person.submit(page, { code: codeIn(mailbox.newest('Alice@example.com')) })
+}
+
+describe.each(Object.entries(reasons))(
+  'required by %s, and a mail takes the place of the password',
+  (_reason, require) => {
+    describe.each(Object.entries(byMail))('by %s', (_way, begin) => {
+      test.each(Object.entries(belongings))(
+        'and of nothing else: she has %s (ASVS 6.4.3)',
+        async (has, give) => {
+          const parameters = await require()
+          for (const goOn of [false, true]) {
+            person = new Person(server.url)
+            seed = ''
+            codes = []
+            await server.database.prisma.credential.deleteMany({ where: { kind: { not: 'password' } } })
+            await server.database.prisma.guessLimit.deleteMany()
+            await server.database.prisma.mail.deleteMany()
+            await give()
+            const { address, verifier } = await j.begin(parameters)
+            let page = await begin(await person.open(address))
+            const way = has === 'an app' ? continuations['a code of the app'] : continuations['a recovery code']
+            if (goOn && page.url.endsWith('/second-factor')) page = await way(page)
+            if (page.url.endsWith('/consent')) page = await person.submit(page, { decision: 'allow' })
+            const code = new URL(page.url).searchParams.get('code')
+            expect([has, goOn, code !== null]).toEqual([has, goOn, goOn && has !== 'nothing'])
+            if (code === null) continue
+            const { amr, acr } = decodeJwt((await j.redeem(code, verifier)).body.id_token ?? '')
+            expect([amr, acr]).toEqual([['otp', 'mfa'], 'urn:sallyport:acr:2fa'])
+          }
+        },
+        60_000,
+      )
+    })
+  },
+)
 
 test('every place that completes a login goes through sign-in.ts, and every first factor has its line above', () => {
   const root = join(import.meta.dirname, '../..')
   const files = globSync('src/**/*.ts', { cwd: root, exclude: ['src/db/generated/**'] })
   const callers = (what: RegExp) => files.filter((file) => what.test(readFileSync(join(root, file), 'utf8'))).sort()
   expect(callers(/interactions\.completeLogin\(/)).toEqual(['src/interaction/sign-in.ts'])
-  // A new caller is a new way in: add it to `beginnings`.
+  // A new caller is a new way in: add it to `beginnings` or `byMail`.
   expect(callers(/signIn\.proveFirst\(/).map((file) => basename(file, '.ts'))).toEqual([
+    'email-code',
     'first-factor', // in front of the others, where an address has to be verified
     'login',
     'passkey',

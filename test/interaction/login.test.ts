@@ -275,3 +275,16 @@ describe('an interaction', () => {
     expect([response.status, response.headers.get('allow')]).toEqual([405, 'HEAD, GET, POST'])
   })
 })
+
+it('offers no code by mail where there is no mail, and says so to whoever asks for one', async () => {
+  expect((await open()).text).toMatch(/<button [^>]*formaction="[^"]*\/email-code"[^>]*formnovalidate/)
+  const own = await startHosted({ config: { mail: 'none' } })
+  try {
+    own.pending = pendingInteraction()
+    const visitor = new Person(own.origin)
+    expect((await visitor.open(`/interaction/${own.pending.uid}/login`)).text).not.toContain('email-code')
+    expect((await visitor.open(`/interaction/${own.pending.uid}/email-code`)).status).toBe(503)
+  } finally {
+    await own.stop()
+  }
+})

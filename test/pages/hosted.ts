@@ -136,7 +136,7 @@ export async function startHosted(
     database: test.database,
     renderer,
     csrf,
-    config: { mail: 'page', signUp: 'open', emailVerification: 'optional', ...options.config },
+    config: { mail: 'page', signUp: 'open', emailVerification: 'optional', emailSignIn: 'on', ...options.config },
     secretKeys,
     devices: createKnownDevices({ config, secretKeys, now }),
     relyingParty: relyingParty(config.issuerUrl),

@@ -12,7 +12,7 @@ let hosted: Hosted
 let browser: Browser
 let userId: string
 /** Those that docs/screens shows. */
-const pictured = ['login', 'login-refused', 'consent', 'logout', 'not-found', 'setup']
+const pictured = ['login', 'login-refused', 'email-code', 'email-code-sent', 'consent', 'logout', 'not-found', 'setup']
 
 beforeAll(async () => {
   hosted = await startHosted({ routes: protocolRoutes })

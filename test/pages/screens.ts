@@ -313,6 +313,30 @@ function byMail(): Screen[] {
       },
     },
     {
+      name: 'email-code',
+      status: 200,
+      open: async (hosted, page) => (await begin(hosted, page, 'email-code'))?.status() ?? 0,
+    },
+    {
+      name: 'email-code-refused',
+      status: 422,
+      async open(hosted, page) {
+        await begin(hosted, page, 'email-code')
+        await withoutBrowserChecks(page)
+        return submit(page, 'form .primary')
+      },
+    },
+    {
+      name: 'email-code-sent',
+      status: 200,
+      async open(hosted, page) {
+        await hosted.database.prisma.mail.deleteMany()
+        await begin(hosted, page, 'login')
+        await page.fill('[name=identifier]', person.email)
+        return submit(page, '[formaction]')
+      },
+    },
+    {
       name: 'invitation',
       status: 200,
       async open(hosted, page) {
