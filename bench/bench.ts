@@ -11,6 +11,7 @@ import { loginStorm } from './figures/login-storm.ts'
 import { memory } from './figures/memory.ts'
 import { size } from './figures/size.ts'
 import { storage } from './figures/storage.ts'
+import { timing } from './figures/timing.ts'
 import { waiting } from './figures/waiting.ts'
 import { workers } from './figures/workers.ts'
 import { describeMachine, describeVersions } from './machine.ts'
@@ -29,6 +30,7 @@ const figureSources: readonly FigureSource[] = [
   memory,
   hashing,
   storage,
+  timing,
   coldStart,
   workers,
   loginStorm,

@@ -25,6 +25,8 @@ export type ArmOptions = {
   /** A list for taskset. Default: the server's core. */
   cores?: string
   nodeOptions?: readonly string[]
+  /** Besides. */
+  env?: Record<string, string>
 }
 
 const documentPath = '/.well-known/openid-configuration'
@@ -86,6 +88,7 @@ async function environmentOfOurs(options: ArmOptions & { port: number; databaseU
     LOG_LEVEL: 'info',
     METRICS_PORT: String(await freePort()),
     WORKERS: options.workers ?? '1',
+    ...options.env,
   }
 }
 

@@ -167,7 +167,7 @@ async function fillIn(browser: Browser, path: string, fields: URLSearchParams, e
   return locationOf(await browser.post(path, fields))
 }
 
-function authorizationRequest(shop: Shop, email: string, more: Record<string, string> = {}) {
+export function authorizationRequest(shop: Shop, email: string, more: Record<string, string> = {}) {
   const verifier = randomBytes(32).toString('base64url')
   const query = form({
     client_id: shop,
