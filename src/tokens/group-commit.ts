@@ -5,6 +5,7 @@
 //   - requests that touch the same row never share a statement, nor two statements under way: the second waits for the first
 //   - a statement that the database refuses is undone as a whole, so its requests are tried again, each alone
 //   - a database that is away or too slow refuses everybody at once (503), and so does a queue that is full
+import { setTimeout as pause } from 'node:timers/promises'
 import type pg from 'pg'
 import { isUnavailable } from '#src/db/database.ts'
 import type { Verdict, Writes } from './statements.ts'
@@ -14,6 +15,12 @@ import { commit } from './statements.ts'
 export class CommitQueueFull extends Error {
   override name = 'CommitQueueFull'
   readonly code = '53300' // "too many", as the database would say it: the border answers 503
+}
+
+/** Others kept taking the same rows in another order: nothing was written, come back later. */
+export class CommitContended extends Error {
+  override name = 'CommitContended'
+  readonly code = '53300'
 }
 
 export type StatementObserver = (batchSize: number, seconds: number) => void
@@ -34,7 +41,7 @@ type Waiting = {
   reject(error: unknown): void
 }
 
-const limits = { underWay: 2, units: 128, waiting: 2_000 }
+const limits = { underWay: 2, units: 128, waiting: 2_000, tries: 6 }
 
 export function createGroupCommit(send: (units: readonly Writes[]) => Promise<(Verdict | undefined)[]>): GroupCommit {
   let waiting: Waiting[] = []
@@ -108,12 +115,16 @@ export function createGroupCommit(send: (units: readonly Writes[]) => Promise<(V
   }
 
   async function alone(unit: Waiting): Promise<void> {
-    try {
-      const [verdict] = await send([unit.writes])
-      unit.resolve(verdict)
-    } catch (error) {
-      unit.reject(error)
-    }
+    for (let tried = 1; ; tried++)
+      try {
+        const [verdict] = await send([unit.writes])
+        return unit.resolve(verdict)
+      } catch (error) {
+        if (!isTransient(error)) return unit.reject(error)
+        if (tried === limits.tries)
+          return unit.reject(new CommitContended('the rows were taken by others each time', { cause: error }))
+        await pause(2 ** tried * (1 + Math.random())) // not in step with whoever it met
+      }
   }
 }
 

@@ -230,9 +230,12 @@ const arms: Record<keyof Writes, { columns: string; judge?: string; write?: stri
   },
   tokenEnd: {
     columns: '"id" bytea',
+    judge: `
+  token_end_held AS MATERIALIZED (
+    SELECT t.id FROM token t WHERE t.id = ANY (ARRAY(SELECT "id" FROM token_end_in)) ORDER BY t.id FOR UPDATE)`,
     write: `
   token_ended AS (
-    UPDATE token t SET revoked_at = now(), salt = NULL WHERE t.id = ANY (ARRAY(SELECT "id" FROM token_end_in)) AND t.revoked_at IS NULL)`,
+    UPDATE token t SET revoked_at = now(), salt = NULL WHERE t.id = ANY (ARRAY(SELECT id FROM token_end_held)) AND t.revoked_at IS NULL)`,
   },
   grant: {
     columns:
@@ -248,10 +251,13 @@ const arms: Record<keyof Writes, { columns: string; judge?: string; write?: stri
   },
   grantEnd: {
     columns: '"id" text, "ends" boolean',
+    judge: `
+  grant_end_held AS MATERIALIZED (
+    SELECT g.id FROM oauth_grant g WHERE g.id = ANY (ARRAY(SELECT "id" FROM grant_end_in)) ORDER BY g.id FOR UPDATE)`,
     write: `
   grant_ended AS (
     UPDATE oauth_grant g SET generation = g.generation + 1, revoked_at = CASE WHEN i."ends" THEN COALESCE(g.revoked_at, now()) ELSE g.revoked_at END
-    FROM grant_end_in i WHERE g.id = i."id" AND g.id = ANY (ARRAY(SELECT "id" FROM grant_end_in)))`,
+    FROM grant_end_in i WHERE g.id = i."id" AND g.id = ANY (ARRAY(SELECT id FROM grant_end_held)))`,
   },
   session: {
     columns:

@@ -1,5 +1,5 @@
 // The queue in front of the commit, with a database that answers when the test says so.
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { CommitQueueFull, createGroupCommit } from '#src/tokens/group-commit.ts'
 import type { Verdict, Writes } from '#src/tokens/statements.ts'
 
@@ -115,21 +115,25 @@ describe('neighbours', () => {
     await expect(last).resolves.toBeUndefined()
   })
 
-  test('a deadlock with another process is tried again, once', async () => {
+  test('a deadlock with another process is tried again, several times, then it is unavailable', async () => {
     const { sent, commit } = start()
     const answer = commit(ends('a'))
-    sent[0]?.fail(refused('40P01'))
-    await settled()
-    sent[1]?.answer()
+    for (let tried = 0; tried < 3; tried++) {
+      await vi.waitFor(() => expect(sent).toHaveLength(tried + 1))
+      sent[tried]?.fail(refused('40P01'))
+    }
+    await vi.waitFor(() => expect(sent).toHaveLength(4))
+    sent[3]?.answer()
     await expect(answer).resolves.toBeUndefined()
 
     const unlucky = commit(ends('a'))
     unlucky.catch(() => undefined)
-    sent[2]?.fail(refused('40P01'))
-    await settled()
-    sent[3]?.fail(refused('40P01'))
-    await expect(unlucky).rejects.toMatchObject({ code: '40P01' })
-    expect(sent).toHaveLength(4)
+    for (let tried = 4; tried < 11; tried++) {
+      await vi.waitFor(() => expect(sent).toHaveLength(tried + 1))
+      sent[tried]?.fail(refused('40P01'))
+    }
+    await expect(unlucky).rejects.toMatchObject({ name: 'CommitContended', code: '53300' })
+    expect(sent).toHaveLength(11)
   })
 })
 
