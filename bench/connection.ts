@@ -10,18 +10,30 @@ export class WrongAnswer extends Error {
 
 export class Connection {
   readonly host: string
+  readonly #port: number
   #socket: Socket
+  /** The server said that it takes nothing more here (RFC 9112 9.6): it does so after some thousand requests. */
+  #isOver = false
   #received = ''
   #waiting: { resolve: (answer: Answer) => void; reject: (error: Error) => void } | undefined
 
-  private constructor(socket: Socket, host: string) {
-    this.#socket = socket
-    this.host = host
+  private constructor(socket: Socket, port: number) {
+    this.#port = port
+    this.host = `localhost:${port}`
+    this.#socket = this.#take(socket)
+  }
+
+  #take(socket: Socket): Socket {
     socket.setEncoding('latin1') // one character is one byte: Content-Length counts both
     socket.setNoDelay(true)
     socket.on('data', (chunk: string) => this.#receive(chunk))
-    socket.on('error', (error) => this.#fail(error))
-    socket.on('close', () => this.#fail(new WrongAnswer(`${host} closed the connection`)))
+    // What becomes of one that was given up concerns nobody.
+    socket.on('error', (error) => socket === this.#socket && this.#fail(error))
+    socket.on(
+      'close',
+      () => socket === this.#socket && this.#fail(new WrongAnswer(`${this.host} closed the connection`)),
+    )
+    return socket
   }
 
   static open(port: number): Promise<Connection> {
@@ -30,7 +42,7 @@ export class Connection {
       socket.once('error', reject)
       socket.once('connect', () => {
         socket.off('error', reject)
-        resolve(new Connection(socket, `localhost:${port}`))
+        resolve(new Connection(socket, port))
       })
     })
   }
@@ -54,10 +66,19 @@ export class Connection {
   #send(request: string): Promise<Answer> {
     return new Promise((resolve, reject) => {
       if (this.#waiting) throw new Error('one request at a time')
+      if (this.#isOver) this.#renew()
       if (this.#socket.destroyed) return reject(new WrongAnswer(`${this.host} closed the connection`))
       this.#waiting = { resolve, reject }
       this.#socket.write(request)
     })
+  }
+
+  #renew(): void {
+    this.#isOver = false
+    this.#received = ''
+    const former = this.#socket
+    this.#socket = this.#take(connect({ port: this.#port, host: '127.0.0.1' }))
+    former.destroy()
   }
 
   #receive(chunk: string): void {
@@ -75,6 +96,7 @@ export class Connection {
     if (this.#received.length < total) return
     const body = this.#received.slice(end + 4, total)
     this.#received = this.#received.slice(total)
+    this.#isOver = head.includes('onnection: close\r\n')
     const waiting = this.#waiting
     this.#waiting = undefined
     waiting?.resolve({ status, head, body })

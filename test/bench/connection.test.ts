@@ -37,6 +37,17 @@ describe('the connection of the load', () => {
     expect(Buffer.from(answer.body, 'latin1').toString()).toBe('müsli')
   })
 
+  test('takes a new connection after an answer that closes the one it has', async () => {
+    const sockets = new Set<Socket>()
+    const connection = await connectTo((socket) => {
+      sockets.add(socket)
+      const end = sockets.size === 1 ? 'Connection: close\r\n' : ''
+      socket.end(`HTTP/1.1 200 OK\r\n${end}Content-Length: 1\r\n\r\n${sockets.size}`)
+    })
+    expect((await connection.get('/')).body).toBe('1')
+    expect((await connection.get('/')).body).toBe('2')
+  })
+
   test('keeps the connection: the second answer belongs to the second request', async () => {
     let count = 0
     const connection = await connectTo((socket) =>
