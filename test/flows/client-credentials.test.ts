@@ -48,7 +48,7 @@ describe('a service', () => {
     const { body } = await token({ scope: 'orders:read' })
     const { jti } = decodeJwt(body.access_token)
     const { rows } = await server.database.pool.query(
-      `SELECT client_id, resource, scope, round(extract(epoch FROM expires_at - issued_at)) AS seconds FROM token WHERE kind = 4 AND resource = $1 ORDER BY issued_at DESC LIMIT 1`,
+      `SELECT client_id, resource, scope, round(extract(epoch FROM expires_at - date_trunc('second', issued_at))) AS seconds FROM token WHERE kind = 4 AND resource = $1 ORDER BY issued_at DESC LIMIT 1`,
       [orders],
     )
     expect(rows[0]).toEqual({ client_id: 'reports', resource: orders, scope: 'orders:read', seconds: '900' })

@@ -363,7 +363,7 @@ describe('logout', () => {
     }
     const ends = [
       'UPDATE session SET ended_at = now() WHERE uid = $1',
-      'UPDATE session SET expires_at = now() WHERE uid = $1',
+      "UPDATE session SET expires_at = now() - interval '1 second' WHERE uid = $1",
       'UPDATE session SET generation = generation + 1 WHERE uid = $1',
       `UPDATE session SET clients = '{"shop-web":{"grantId":"another"}}' WHERE uid = $1`,
       'DELETE FROM session WHERE uid = $1',
