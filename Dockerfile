@@ -11,9 +11,9 @@ FROM node:24.21.0-bookworm-slim AS production
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 # --omit=optional: Prisma's command line is an optional peer of its client and would come along with 260 MB.
-# Of Prisma's query compilers only PostgreSQL's is ever loaded; the others and the source maps are 60 MB.
+# Of Prisma's query compilers only PostgreSQL's is ever loaded, its WebAssembly from the generated client; the others and the source maps are 60 MB.
 RUN npm ci --omit=dev --omit=optional --ignore-scripts \
- && find node_modules/@prisma/client/runtime \( -name 'query_compiler_*' ! -name 'query_compiler_small_bg.postgresql.*' -o -name '*.map' -o -name 'wasm-compiler-edge.*' \) -delete
+ && find node_modules/@prisma/client/runtime \( -name 'query_compiler_*' ! -name 'query_compiler_small_bg.postgresql.mjs' -o -name '*.map' -o -name 'wasm-compiler-edge.*' \) -delete
 
 # What Node would make of the files at each start, for the user of the image below (docs/decisions/016). Node takes it only on a
 # processor like this one and with the same options.

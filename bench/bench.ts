@@ -6,9 +6,11 @@ import { type Arm, type ArmName, startArm } from './arms/arms.ts'
 import { coldStart } from './figures/cold-start.ts'
 import { type FigureSource, passed, type Run } from './figures/figure.ts'
 import { growth } from './figures/growth.ts'
+import { guard } from './figures/guard.ts'
 import { hashing } from './figures/hashing.ts'
 import { loginStorm } from './figures/login-storm.ts'
 import { memory } from './figures/memory.ts'
+import { secondDoor } from './figures/second-door.ts'
 import { size } from './figures/size.ts'
 import { storage } from './figures/storage.ts'
 import { timing } from './figures/timing.ts'
@@ -35,6 +37,8 @@ const figureSources: readonly FigureSource[] = [
   workers,
   loginStorm,
   size,
+  guard,
+  secondDoor,
   growth,
 ]
 

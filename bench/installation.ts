@@ -13,8 +13,8 @@ export const people = Array.from({ length: 16 }, (_, n) => `person-${n}@example.
 export const basic = (clientId: string) =>
   `Authorization: Basic ${Buffer.from(`${clientId}:${secret}`).toString('base64')}\r\n`
 
-/** For SALLYPORT_CONFIG; JSON is YAML. */
-export function declaration(): string {
+/** For SALLYPORT_CONFIG; JSON is YAML. @param options.people false: applications only, as most files of this kind. */
+export function declaration(options: { people: boolean } = { people: true }): string {
   return JSON.stringify({
     apis: [
       {
@@ -48,6 +48,8 @@ export function declaration(): string {
         scopes: ['openid', 'profile', 'email'],
       })),
     ],
-    users: people.map((email) => ({ email, password, emailVerified: true, name: 'A Person' })),
+    ...(options.people
+      ? { users: people.map((email) => ({ email, password, emailVerified: true, name: 'A Person' })) }
+      : {}),
   })
 }

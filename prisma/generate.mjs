@@ -4,6 +4,7 @@
 import { spawnSync } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
+import { makeLean } from './lean-client.mjs'
 
 const require = createRequire(import.meta.url)
 let cli
@@ -26,3 +27,4 @@ if (status !== 0) {
   process.stderr.write(`prisma generate failed:\n${stdout}${stderr}\n`)
   process.exit(1)
 }
+await makeLean(new URL('../src/db/generated/', import.meta.url))

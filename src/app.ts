@@ -4,13 +4,20 @@ import type { RequestListener } from 'node:http'
 import Koa from 'koa'
 import mount from 'koa-mount'
 import { createAccountRouter } from './account/router.ts'
-import { createAdminApiRouter } from './admin/api/router.ts'
+import { createApiDocsRouter } from './admin/api/docs.ts'
+import { adminRoutes, createAdminApiRouter } from './admin/api/router.ts'
+import type { ConsoleDeps } from './admin/console/page.ts'
+import { createConsoleRouter } from './admin/console/router.ts'
+import { createLeakedKeysRouter } from './admin/leaked-keys.ts'
 import { createSetupRouter } from './admin/setup.ts'
 import type { Config } from './config.ts'
 import type { Database } from './db/database.ts'
 import { pendingMigrations, readMigrations } from './db/migrate.ts'
 import { createDevMailRouter } from './dev/mail.ts'
 import { relyingParty } from './factors/passkey.ts'
+import { createWebhookTransport } from './factors/webhook-transport.ts'
+import { createGatewaySessions } from './gate/gateway-session.ts'
+import { createGateRouter } from './gate/router.ts'
 import { loadAssets } from './http/assets.ts'
 import { cookieNames } from './http/cookies.ts'
 import { createCsrf } from './http/csrf.ts'
@@ -19,27 +26,35 @@ import { createHealthRouter } from './http/health.ts'
 import { hostRule } from './http/host.ts'
 import { createKnownDevices } from './http/known-device.ts'
 import { leaveByPage } from './http/leave.ts'
+import { createRateLimits } from './http/rate-limits.ts'
 import { createRenderer } from './http/render.ts'
 import { requestChecks } from './http/request-checks.ts'
 import { requestContext } from './http/request-context.ts'
 import { securityHeaders } from './http/security-headers.ts'
 import { createInvitationRouter } from './interaction/invitation.ts'
+import { createLogoRouter } from './interaction/logos.ts'
 import { createInteractionRouter } from './interaction/router.ts'
 import type { SecretKeys } from './keys/secret-key.ts'
 import type { ServerLog } from './log.ts'
 import { clientChallenge } from './oauth/client-challenge.ts'
+import { createClientLimits } from './oauth/client-limits.ts'
 import { commitBoundary } from './oauth/commit-boundary.ts'
 import { decisionIds } from './oauth/decision-id.ts'
+import { introspectEveryCredential } from './oauth/every-credential.ts'
 import { createInteractions } from './oauth/interactions.ts'
 import { acceptJwts } from './oauth/jwt-tokens.ts'
 import { countOperations, type OperationCounters } from './oauth/operations.ts'
+import { createTokenFinder } from './oauth/own-tokens.ts'
 import { createEngineFieldsRouter, createEnginePages, restyleFormPosts } from './oauth/pages.ts'
+import { createPossessions } from './oauth/possession.ts'
 import { openPreflight } from './oauth/preflight.ts'
 import { createProviderSource, type ProviderSource } from './oauth/provider.ts'
 import { createReadyAnswers } from './oauth/ready-answers.ts'
+import { createReceipts } from './oauth/receipts.ts'
+import { createRememberedDevices } from './oauth/remembered-devices.ts'
+import { ownApiOf } from './oauth/snapshot.ts'
+import { createTwoDoors } from './oauth/two-doors.ts'
 import { createVisitors } from './oauth/visitors.ts'
-import { findAccessToken } from './tokens/find.ts'
-import { currentUnit } from './tokens/unit-of-work.ts'
 
 export type App = { callback(): RequestListener; providers: ProviderSource; stop(): Promise<void> }
 
@@ -51,14 +66,26 @@ export async function createApp(deps: {
   secretKeys: SecretKeys
   isDraining?: () => boolean
   counters?: OperationCounters
+  latency?: ConsoleDeps['latency']
   now?: () => Date
 }): Promise<App> {
-  const { config, log, database, secretKeys, isDraining = () => false, counters, now = () => new Date() } = deps
+  const {
+    config,
+    log,
+    database,
+    secretKeys,
+    isDraining = () => false,
+    counters,
+    latency,
+    now = () => new Date(),
+  } = deps
   const migrations = readMigrations()
   const assets = loadAssets(config)
   const renderer = createRenderer({ config, assets })
   const pages = createEnginePages({ renderer, database })
-  const providers = await createProviderSource({ config, database, secretKeys, pages, log, now })
+  const rateLimits = createRateLimits({ config, observe: counters?.requestLimited, now })
+  const limits = createClientLimits(rateLimits)
+  const providers = await createProviderSource({ config, database, secretKeys, pages, limits, log, now })
   const health = createHealthRouter({
     database,
     isDraining,
@@ -70,33 +97,71 @@ export async function createApp(deps: {
   const csrf = createCsrf({ config, secretKeys })
   const setup = createSetupRouter({ database, renderer, csrf, now })
   const devMail = createDevMailRouter({ config, database, renderer, secretKeys })
-  const adminApi = createAdminApiRouter({
+  const snapshot = () => providers.current().snapshot
+  const receipts = createReceipts({ config, now })
+  const decisions = {
     database,
-    ownApi: `${config.issuerUrl}/api`,
     now,
-    config,
-    secretKeys,
-    findAccessToken: (value) => findAccessToken(database, value, now()),
-    audit: (entry) => currentUnit().audit(entry),
+    findToken: createTokenFinder({ database, issuer: config.issuerUrl, snapshot, now }),
+    possessions: createPossessions({ database, secretKeys, now }),
+    findClient: (id: string) => snapshot().client(id),
+    policiesOf: (api: string) => snapshot().policies.get(api),
+  }
+  const doors = createTwoDoors({
+    ...decisions,
+    api: () => ownApiOf(snapshot(), config.issuerUrl),
+    issuer: config.issuerUrl,
+    rateLimits,
+    receipts,
   })
-  const visitors = createVisitors({ providers, secretKeys, issuerUrl: config.issuerUrl, homes: ['/account'], now })
+  const admin = { database, doors, now, config, secretKeys }
+  const adminApi = createAdminApiRouter(admin)
+  const apiDocs = createApiDocsRouter({ routes: adminRoutes(admin), issuerUrl: config.issuerUrl, renderer })
+  const leakedKeys = createLeakedKeysRouter({ database, secretKeys, rateLimits, now })
+  const outOfBand = config.factorWebhook && createWebhookTransport(config.factorWebhook, { now })
+  const visitors = createVisitors({
+    providers,
+    secretKeys,
+    issuerUrl: config.issuerUrl,
+    homes: ['/account', '/admin', '/d', '/authz/start'],
+    now,
+  })
+  const sessions = createGatewaySessions({
+    ...{ database, secretKeys, visitors, now },
+    issuer: config.issuerUrl,
+    isProtected: (host) => snapshot().routes.some((route) => route.host === host),
+  })
+  const gate = createGateRouter({
+    ...decisions,
+    ...{ doors, receipts, visitors, renderer, sessions, rateLimits },
+    routes: () => snapshot().routes,
+    apiOf: (identifier) => snapshot().apis.get(identifier),
+    apis: () => snapshot().apis.values(),
+    groundOf: (api) => snapshot().policyGrounds.get(api),
+    issuer: config.issuerUrl,
+  })
   const devices = createKnownDevices({ config, secretKeys, now })
+  const remembered = createRememberedDevices({ config, database, now })
   const account = createAccountRouter({
-    ...{ config, database, renderer, visitors, csrf, secretKeys, devices, now },
+    ...{ config, database, renderer, visitors, csrf, secretKeys, devices, remembered, outOfBand, now },
     relyingParty: relyingParty(config.issuerUrl),
   })
+  const console = createConsoleRouter({ ...admin, ...decisions, renderer, visitors, csrf, latency })
   const screens = {
     database,
     renderer,
     csrf,
     config,
     devices,
+    remembered,
     secretKeys,
+    outOfBand,
     relyingParty: relyingParty(config.issuerUrl),
     now,
   }
   const interaction = createInteractionRouter({ ...screens, interactions: createInteractions(providers) })
   const invitation = createInvitationRouter(screens)
+  const logos = createLogoRouter({ database })
 
   const app = new Koa()
   app.keys = [...secretKeys.cookieKeys]
@@ -117,19 +182,37 @@ export async function createApp(deps: {
     commitBoundary({
       database,
       sessionCookie: cookieNames(config).session,
+      receipts,
       refuse: (ctx, refusal, cause) => refuse(ctx, renderer, refusal, cause),
     }),
     errorPages(renderer),
     forPeople(
       leaveByPage(renderer, (ctx) => ctx.path.startsWith('/oauth/authorize/') || ctx.path === '/oauth/logout/confirm'),
-      ...[interaction, invitation, account, setup, adminApi, fields, devMail].flatMap((router) => [
-        router.routes(),
-        router.allowedMethods(),
-      ]),
+      ...[
+        interaction,
+        invitation,
+        logos,
+        account,
+        setup,
+        console,
+        leakedKeys,
+        adminApi,
+        apiDocs,
+        gate,
+        fields,
+        devMail,
+      ].flatMap((router) => [router.routes(), router.allowedMethods()]),
       restyleFormPosts(renderer),
     ),
+    limits.middleware,
     clientChallenge(config.issuerUrl),
-    acceptJwts({ issuer: config.issuerUrl, snapshot: () => providers.current().snapshot, now }),
+    introspectEveryCredential({
+      ...decisions,
+      snapshot,
+      issuer: config.issuerUrl,
+      findSession: (host, value, api) => sessions.findByValue(host, value, api),
+    }),
+    acceptJwts({ issuer: config.issuerUrl, snapshot, now }),
     (ctx: Koa.Context, next: Koa.Next) => providers.current().middleware(ctx, next),
   ] as Koa.Middleware[])
     app.use(middleware)

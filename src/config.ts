@@ -1,10 +1,32 @@
 // The only reader of the environment. One schema gives the types, the checks and docs/configuration.md; the result is frozen.
 // Nothing here opens a file besides the `X_FILE` forms and nothing connects to anything.
 import { readFileSync } from 'node:fs'
-import { isIP } from 'node:net'
-import { availableParallelism } from 'node:os'
 import { isAbsolute, resolve } from 'node:path'
 import { z } from 'zod'
+import {
+  days,
+  defaultSender,
+  hours,
+  issuerUrl,
+  loopback,
+  type Mailbox,
+  mailbox,
+  networks,
+  perMinute,
+  port,
+  type SmtpServer,
+  type SyslogServer,
+  seconds,
+  secretKeys,
+  smtpServer,
+  syslogServer,
+  type Webhook,
+  webhookAddress,
+  webhookSecrets,
+  workers,
+} from './config-values.ts'
+
+export type { Mailbox, SmtpServer, SyslogServer, Webhook } from './config-values.ts'
 
 /** Every problem at once: an operator fixes one list, not one name after another. */
 export class ConfigurationError extends Error {
@@ -16,113 +38,30 @@ export class ConfigurationError extends Error {
   }
 }
 
-const loopback = (hostname: string) =>
-  hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d{1,3}){3}$/.test(hostname)
-
-const issuerUrl = z.string().transform((value, context) => {
-  const url = URL.parse(value)
-  if (!url || !['http:', 'https:'].includes(url.protocol))
-    return fail(context, 'must be an origin such as https://id.example.com')
-  if (url.username || url.password) return fail(context, 'must not contain a user name or password')
-  if (url.pathname !== '/' || url.search || url.hash || value.includes('?') || value.includes('#'))
-    return fail(context, 'must be an origin: remove the path, query or fragment')
-  return url.origin
-})
-
-const port = (name: string) =>
-  z
-    .string()
-    .regex(/^\d{1,5}$/, `${name} must be a whole number from 0 to 65535`)
-    .transform(Number)
-    .refine((n) => n <= 65535, 'must be at most 65535')
-
-const maxWorkers = 64
-
-const workers = z.string().transform((value, context) => {
-  if (value === 'auto') return Math.min(availableParallelism(), maxWorkers)
-  const count = /^\d{1,2}$/.test(value) ? Number(value) : 0
-  return count >= 1 && count <= maxWorkers
-    ? count
-    : fail(context, `must be auto or a whole number from 1 to ${maxWorkers}`)
-})
-
-const secretKeys = z.string().transform((value, context) => {
-  const keys = value.split(',').map((part) => part.trim())
-  const decoded = keys.map((key) => (/^[A-Za-z0-9_-]{43}$/.test(key) ? Buffer.from(key, 'base64url') : undefined))
-  if (decoded.some((key) => key?.length !== 32))
-    return fail(
-      context,
-      'must be 32 random bytes in base64url (43 characters), several separated by commas; make one with: openssl rand -base64 32 | tr +/ -_ | tr -d =',
-    )
-  if (decoded.some((key) => key && new Set(key).size < 8))
-    return fail(context, 'is not random: a repeated or trivial value protects nothing')
-  return decoded as Buffer[]
-})
-
-const proxies = z.string().transform((value, context) => {
-  const entries = value
-    .split(',')
-    .map((entry) => entry.trim())
-    .filter(Boolean)
-  for (const entry of entries) {
-    const [address = '', bits] = entry.split('/')
-    const family = isIP(address)
-    if (!family || (bits !== undefined && !(/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128))))
-      return fail(context, `"${entry}" is neither an IP address nor a range such as 10.0.0.0/8`)
-  }
-  return entries
-})
-
-const smtpServer = z.string().transform((value, context): SmtpServer => {
-  const url = URL.parse(value)
-  if (!url?.hostname || !['smtp:', 'smtps:'].includes(url.protocol))
-    return fail(context, 'must look like smtp://user:password@host:587 or smtps://user:password@host:465')
-  if (!['', '/'].includes(url.pathname) || url.search || url.hash)
-    return fail(context, 'must end after host and port: there are no options')
-  if ((url.username === '') !== (url.password === ''))
-    return fail(context, 'must have both a user name and a password, or neither')
-  const secure = url.protocol === 'smtps:'
-  const host = url.hostname.replace(/^\[|\]$/g, '')
-  const server = { host, port: Number(url.port) || (secure ? 465 : 587), secure }
-  try {
-    const [user, pass] = [decodeURIComponent(url.username), decodeURIComponent(url.password)]
-    return user ? { ...server, auth: { user, pass } } : server
-  } catch {
-    return fail(context, 'has a user name or password that is not valid percent-encoded UTF-8')
-  }
-})
-
-const mailbox = z.string().transform((value, context): Mailbox => {
-  const match = /^(?:(?:"([^"<>]*)"|([^"<>]*?))\s*<([^<>\s]+)>|([^<>\s]+))$/.exec(value.trim())
-  const address = match?.[3] ?? match?.[4] ?? ''
-  if (/[\p{Cc}\u2028\u2029]/u.test(value) || !/^[^\s@<>()[\],;:\\"]{1,64}@[^\s@<>()[\],;:\\"/]{1,255}$/u.test(address))
-    return fail(context, 'must be an email address, such as no-reply@example.com or Example <no-reply@example.com>')
-  return { name: (match?.[1] ?? match?.[2])?.trim() || defaultSender, address }
-})
-
-const defaultSender = 'Sallyport'
-
-function fail(context: { addIssue: (message: string) => void }, message: string): never {
-  context.addIssue(message)
-  return z.NEVER
-}
-
-/** name -> schema, default as written in the environment, one sentence. The order is the order of the documentation. */
 const variables = {
   ISSUER_URL: {
+    group: 'server',
     schema: issuerUrl,
     default: 'http://localhost:3000',
     production: 'https, or http on loopback',
     about:
       'The origin people and applications see. It is the issuer of every token, the base of every link and the only Host that is answered.',
   },
-  PORT: { schema: port('PORT'), default: '3000', about: 'TCP port to listen on.' },
+  PORT: {
+    group: 'server',
+    schema: port('PORT'),
+    default: '3000',
+    about: 'TCP port to listen on.',
+  },
   HOST: {
+    group: 'server',
     schema: z.string().min(1),
     default: undefined,
     about: 'Address to listen on. Default: loopback outside production, every address in production.',
   },
   DATABASE_URL: {
+    group: 'storage',
+    shown: 'address',
     schema: z
       .string()
       .refine(
@@ -134,11 +73,14 @@ const variables = {
     about: 'PostgreSQL 15 or newer. Unset: an embedded PostgreSQL in DATA_DIR.',
   },
   DATA_DIR: {
+    group: 'storage',
     schema: z.string().min(1),
     default: '.data',
     about: 'Where the embedded database and the generated secret key live.',
   },
   SECRET_KEY: {
+    group: 'storage',
+    shown: 'secret',
     schema: secretKeys,
     default: undefined,
     production: 'required',
@@ -146,72 +88,118 @@ const variables = {
       '32 random bytes, base64url. Encrypts secrets at rest and signs cookies. Several, separated by commas, for rotation: the first writes, all read. Generated into DATA_DIR outside production.',
   },
   SALLYPORT_CONFIG: {
+    group: 'storage',
     schema: z.string().min(1),
     default: undefined,
     about: 'A declarative file (YAML), applied at start without pruning, before /readyz answers 200.',
   },
   ADMIN_EMAIL: {
+    group: 'people',
     schema: z.email('must be an email address'),
     default: undefined,
     about:
       'With ADMIN_PASSWORD: makes the first administrator at the first start, in place of the one-time set-up code.',
   },
   ADMIN_PASSWORD: {
+    group: 'people',
+    shown: 'secret',
     schema: z.string().min(15, 'must have at least 15 characters').max(256, 'must have at most 256 characters'),
     default: undefined,
     about: 'See ADMIN_EMAIL. Read at the first start only.',
   },
   SMTP_URL: {
+    group: 'mail',
+    shown: 'address',
     schema: smtpServer,
     default: undefined,
     about:
       'The mail server: `smtps://` speaks TLS from the start, `smtp://` changes to it where the server offers it, and sends a user name and password over TLS only. Unset: nothing is mailed; outside production, on a loopback issuer, mails are shown at /dev/mail.',
   },
   MAIL_FROM: {
+    group: 'mail',
     schema: mailbox,
     default: undefined,
     about: 'Sender of mails: an address, or `Name <address>`. Default: no-reply at the host of ISSUER_URL.',
   },
   SIGN_UP: {
+    group: 'people',
     schema: z.enum(['off', 'open', 'invitation']),
     default: 'off',
     about:
       'Who may create an account: nobody (accounts are made by the operator), everybody who proves an email address, or those who were invited (`users invite`, POST /api/v1/invitations).',
   },
   EMAIL_VERIFICATION: {
+    group: 'people',
     schema: z.enum(['optional', 'required']),
     default: 'optional',
     about: 'Whether a person whose email address is not verified has to verify it, by a code, before they can sign in.',
   },
   EMAIL_SIGN_IN: {
+    group: 'people',
     schema: z.enum(['off', 'on']),
     default: 'off',
     about:
       'Whether people with a verified address may have a code mailed to them instead of typing their password. A second factor is asked for as after a password.',
   },
+  FACTOR_WEBHOOK_URL: {
+    group: 'factors',
+    shown: 'address',
+    schema: webhookAddress,
+    default: undefined,
+    production: 'https, or http on loopback',
+    about:
+      'Where codes for text messages and requests for approval on a phone are posted, for a program of yours that passes them on (docs/factors-webhook.md). Unset: nobody can add a phone number, and what needs one does not get through.',
+  },
+  FACTOR_WEBHOOK_SECRET: {
+    group: 'factors',
+    shown: 'secret',
+    schema: webhookSecrets,
+    default: undefined,
+    about:
+      'Signs what is posted to FACTOR_WEBHOOK_URL (Standard Webhooks): 32 to 64 random bytes, base64, with or without `whsec_` in front. Several, separated by commas, for rotation: each signs.',
+  },
+  WEBHOOK_NETWORKS: {
+    group: 'server',
+    schema: networks,
+    default: undefined,
+    about:
+      'Addresses or ranges, such as 10.20.0.0/16, that webhooks may reach besides public ones (docs/webhooks.md). Loopback among them also allows plain http there. Default: loopback outside production, none in production.',
+  },
   TRUST_PROXY: {
-    schema: proxies,
+    group: 'server',
+    schema: networks,
     default: '',
     about:
       'Addresses or ranges of reverse proxies whose X-Forwarded-For is believed. Everybody else’s is removed. A proxy that is not listed is the address of everybody behind it, also for limits on guessing.',
   },
+  CLIENT_CERTIFICATE_HEADER: {
+    group: 'server',
+    schema: z.enum(['off', 'Client-Cert', 'X-Client-Cert', 'X-SSL-Client-Cert', 'X-Forwarded-Tls-Client-Cert']),
+    default: 'off',
+    about:
+      'Header in which every proxy of TRUST_PROXY says which client certificate it saw, in the form of RFC 9440, as base64 of DER, or as PEM with percent-encoding. Each of them must set or remove it on every request: a certificate is no secret, so a header that a client can write makes anybody its owner.',
+  },
   WORKERS: {
+    group: 'server',
     schema: workers,
     default: '1',
     about:
       'Processes that answer, on one port: a number, or `auto` for one per core. Each has its own DATABASE_POOL_SIZE connections.',
   },
   LOG_LEVEL: {
+    group: 'server',
     schema: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']),
     default: 'info',
     about: 'Least severe line to print.',
   },
   METRICS_PORT: {
+    group: 'server',
     schema: port('METRICS_PORT'),
     default: '0',
     about: 'Port of /metrics (Prometheus), on loopback unless HOST is set; one for all workers. 0: off.',
   },
   DATABASE_POOL_SIZE: {
+    group: 'storage',
     schema: z
       .string()
       .regex(/^[1-9]\d{0,2}$/, 'must be a whole number from 1 to 999')
@@ -219,7 +207,77 @@ const variables = {
     default: '10',
     about: 'Database connections per process.',
   },
+  DECISION_RECEIPT_TTL_DAYS: {
+    group: 'limits',
+    schema: z
+      .string()
+      .regex(/^[1-9]\d{0,2}$/, 'must be a whole number from 1 to 999')
+      .transform(Number),
+    default: '7',
+    about:
+      'How long the reason of a refusal can be read under its X-Decision-Id. Of callers who are nobody: an hour at most, and 120 a minute for each address.',
+  },
+  DECISION_RECEIPTS_PERMITTED: {
+    group: 'limits',
+    schema: z
+      .string()
+      .regex(/^(0|1|0\.\d{1,4})$/, 'must be a share from 0 to 1, such as 0.05')
+      .transform(Number),
+    default: '0',
+    about: 'The share of permissions of which a receipt is kept, too. Refusals always have one.',
+  },
+  RATE_LIMIT_TOKEN_PER_MINUTE: {
+    group: 'limits',
+    schema: perMinute,
+    default: '600000',
+    about:
+      'Requests of one client to the token endpoint in each process, in bursts of up to a minute’s worth; more get 429 with Retry-After. A client without a secret is counted apart for each address. 0: no limit.',
+  },
+  RATE_LIMIT_INTROSPECTION_PER_MINUTE: {
+    group: 'limits',
+    schema: perMinute,
+    default: '600000',
+    about: 'The same for introspection.',
+  },
+  RATE_LIMIT_REVOCATION_PER_MINUTE: {
+    group: 'limits',
+    schema: perMinute,
+    default: '600000',
+    about: 'The same for revocation.',
+  },
+  RATE_LIMIT_PAR_PER_MINUTE: {
+    group: 'limits',
+    schema: perMinute,
+    default: '600000',
+    about: 'The same for pushed authorization requests.',
+  },
+  RATE_LIMIT_UNIDENTIFIED_PER_MINUTE: {
+    group: 'limits',
+    schema: perMinute,
+    default: '3000',
+    about:
+      'Failed requests of one address (of IPv6 a /64) to those endpoints and to the admin API in each process: unknown clients, wrong secrets and tokens, nothing at all. Beyond it credentials are not looked at, except those of callers that were right from there within the hour. 0: no limit.',
+  },
+  API_KEY_DAYS: {
+    group: 'keys',
+    schema: days(1, 365),
+    default: '90',
+    about: 'How long an API key lives when nobody says otherwise at its creation; API_KEY_MOST_DAYS, if that is less.',
+  },
+  API_KEY_MOST_DAYS: {
+    group: 'keys',
+    schema: days(1, 365),
+    default: '365',
+    about: 'How long a person’s API key lives at most. Those of clients may live for any time, also for ever.',
+  },
+  API_KEY_OVERLAP_HOURS: {
+    group: 'keys',
+    schema: hours(0, 168),
+    default: '24',
+    about: 'How long the value before stays good after an API key was rotated, unless the rotation says otherwise.',
+  },
   PASSWORD_HASH_MEMORY_KIB: {
+    group: 'factors',
     schema: z
       .string()
       .regex(/^\d{1,7}$/, 'must be a whole number of KiB')
@@ -230,6 +288,7 @@ const variables = {
       'Memory of one password hash (argon2id). 47104 (46 MiB) or more, or from 19456 (19 MiB) with a PASSWORD_HASH_TIME_COST of 2 or more. Raised: each password is hashed anew at its owner’s next login.',
   },
   PASSWORD_HASH_TIME_COST: {
+    group: 'factors',
     schema: z
       .string()
       .regex(/^\d{1,2}$/, 'must be a whole number')
@@ -239,17 +298,31 @@ const variables = {
     about: 'Passes over that memory.',
   },
   BREACHED_PASSWORDS_FILE: {
+    group: 'factors',
     schema: z.string().min(1),
     default: undefined,
     about:
       'Passwords that may not be chosen: a file of SHA-1 hashes, sorted, one a line, as the downloader of Have I Been Pwned writes it. It is searched where it lies, however large.',
   },
   SESSION_TTL_SECONDS: {
+    group: 'sessions',
     schema: seconds(300, 31_536_000),
     default: '86400',
     about: 'Absolute lifetime of a browser session.',
   },
+  REMEMBER_DEVICE_DAYS: {
+    group: 'factors',
+    schema: z
+      .string()
+      .regex(/^\d{1,3}$/, 'must be a whole number of days')
+      .transform(Number)
+      .refine((n) => n <= 90, 'must be from 0 to 90'),
+    default: '30',
+    about:
+      'For how long a person may ask not to be asked for a second factor again in one browser. It spares them only what is asked because they have one: where a role, a client or the request asks, it counts for nothing. 0: it is not offered, and what was remembered counts no more. Never offered on plain http beyond loopback.',
+  },
   SIGNING_KEY_ROTATION_DAYS: {
+    group: 'keys',
     schema: z
       .string()
       .regex(/^\d{1,4}$/, 'must be a whole number of days')
@@ -260,11 +333,26 @@ const variables = {
       'For how long a key signs before the announced one takes its place; the old one stays published until nothing valid names it. 0: never by itself, only `sallyport keys rotate`.',
   },
   SESSION_IDLE_TTL_SECONDS: {
+    group: 'sessions',
     schema: seconds(300, 31_536_000),
     default: '3600',
     about: 'A browser session that was not used for so long is over, whatever is left of SESSION_TTL_SECONDS.',
   },
+  CONSOLE_SESSION_TTL_SECONDS: {
+    group: 'sessions',
+    schema: seconds(300, 86_400),
+    default: '28800',
+    about: 'How long ago an administrator may have signed in to use the console.',
+  },
+  CONSOLE_IDLE_TTL_SECONDS: {
+    group: 'sessions',
+    schema: seconds(60, 86_400),
+    default: '1800',
+    about:
+      'A console that was not used for so long asks for a new sign-in, whatever is left of CONSOLE_SESSION_TTL_SECONDS.',
+  },
   ACCOUNT_DELETION_GRACE_DAYS: {
+    group: 'people',
     schema: z
       .string()
       .regex(/^\d{1,3}$/, 'must be a whole number of days')
@@ -274,35 +362,65 @@ const variables = {
     about:
       'Days between a person deleting their account, which switches it off at once, and its removal. Until then an administrator can take them back.',
   },
+  AUDIT_RETENTION_DAYS: {
+    group: 'storage',
+    schema: z
+      .string()
+      .regex(/^\d{1,5}$/, 'must be a whole number of days')
+      .transform(Number)
+      .refine((n) => n <= 36_500, 'must be from 0 to 36500'),
+    default: '0',
+    about:
+      'Days that the audit record is kept, whole ones by UTC; older rows leave, and what is left can still be proven (docs/audit.md). With AUDIT_SYSLOG_URL no row leaves before it was sent. 0: for ever.',
+  },
+  AUDIT_SYSLOG_URL: {
+    group: 'storage',
+    shown: 'address',
+    schema: syslogServer,
+    default: undefined,
+    about:
+      'Where every row of the audit record is sent after its commit: `tls://host:6514` (RFC 5425; the certificate is checked, NODE_EXTRA_CA_CERTS adds an authority) or `tcp://host:601` (RFC 6587), as RFC 5424 messages with JSON (docs/audit.md). What could not be sent is sent later. Unset: nowhere.',
+  },
   THEME_CSS: {
+    group: 'appearance',
+    shown: 'length',
     schema: z.string().max(16_384, 'must have at most 16384 characters'),
     default: undefined,
     about:
       'CSS of your own for the hosted pages, loaded after ours: usually THEME_CSS_FILE, a file that redefines custom properties such as --accent. Served from our origin; what it names elsewhere is not loaded.',
   },
   SHUTDOWN_TIMEOUT_SECONDS: {
+    group: 'server',
     schema: seconds(1, 300),
     default: '8',
     about: 'How long requests in flight may take after SIGTERM.',
   },
 } as const
 
-function seconds(min: number, max: number) {
-  return z
-    .string()
-    .regex(/^\d+$/, 'must be a whole number of seconds')
-    .transform(Number)
-    .refine((n) => n >= min && n <= max, `must be from ${min} to ${max} seconds`)
-}
+/** In the order in which they are shown. */
+export const settingGroups = [
+  'server',
+  'storage',
+  'mail',
+  'people',
+  'factors',
+  'sessions',
+  'keys',
+  'limits',
+  'appearance',
+] as const
 
-/** `auth` travels over TLS only. */
-export type SmtpServer = Readonly<{
-  host: string
-  port: number
-  secure: boolean
-  auth?: Readonly<{ user: string; pass: string }>
+/** A variable as an operator may see it. */
+export type SettingInForce = Readonly<{
+  name: string
+  group: (typeof settingGroups)[number]
+  /** As it was written; of an address without what it carries besides. Null: none, or a secret. */
+  value: string | null
+  /** Somebody set it; otherwise it is the default. */
+  given: boolean
+  secret: boolean
+  about: string
 }>
-export type Mailbox = Readonly<{ name: string; address: string }>
 
 export type Config = Readonly<{
   production: boolean
@@ -325,22 +443,43 @@ export type Config = Readonly<{
   signUp: 'off' | 'open' | 'invitation'
   emailVerification: 'optional' | 'required'
   emailSignIn: 'off' | 'on'
+  /** Undefined: nothing is sent to phones. */
+  factorWebhook: Webhook | undefined
+  /** Besides public addresses. */
+  webhookNetworks: readonly string[]
   trustProxy: readonly string[]
+  /** In lower case. */
+  clientCertificateHeader: string | undefined
   workers: number
   /** 0: off. */
   metricsPort: number
   metricsHost: string
   logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent'
+  /** Requests a minute, in each process. 0: no limit. */
+  rateLimits: Readonly<Record<'token' | 'introspection' | 'revocation' | 'par' | 'unidentified', number>>
+  apiKeys: Readonly<{ usualDays: number; mostDays: number; overlapHours: number }>
   passwordHashMemoryKib: number
   passwordHashTimeCost: number
   breachedPasswordsFile: string | undefined
   sessionTtlSeconds: number
+  /** 0: not offered. */
+  rememberDeviceDays: number
   /** 0: never by itself. */
   signingKeyRotationDays: number
   sessionIdleTtlSeconds: number
+  consoleSessionTtlSeconds: number
+  consoleIdleTtlSeconds: number
+  decisionReceiptTtlDays: number
+  /** 0 to 1 */
+  decisionReceiptsPermitted: number
   accountDeletionGraceDays: number
+  /** 0: for ever. */
+  auditRetentionDays: number
+  auditSyslog: SyslogServer | undefined
   themeCss: string | undefined
   shutdownTimeoutSeconds: number
+  /** For those who look at it. */
+  inForce: readonly SettingInForce[]
 }>
 
 /** @param env `process.env` or a test's. Any `X` may be given as `X_FILE`, the path of a file that holds it.
@@ -348,8 +487,11 @@ export type Config = Readonly<{
 export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
   const problems: string[] = []
   const values: Record<string, unknown> = {}
+  const inForce: SettingInForce[] = []
   for (const [name, variable] of Object.entries(variables)) {
-    const text = given(env, name, problems) ?? variable.default
+    const said = given(env, name, problems)
+    const text = said ?? variable.default
+    inForce.push(inForceOf(name, variable, said))
     if (text === undefined) continue
     const parsed = variable.schema.safeParse(text)
     if (parsed.success) values[name] = parsed.data
@@ -368,6 +510,9 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
   if (values.PORT === 0 && Number(values.WORKERS) > 1) problems.push('PORT must be named when several WORKERS share it')
   if ((values.ADMIN_EMAIL === undefined) !== (values.ADMIN_PASSWORD === undefined))
     problems.push('ADMIN_EMAIL and ADMIN_PASSWORD belong together: set both or neither')
+  const webhook = values.FACTOR_WEBHOOK_URL as string | undefined
+  if ((given(env, 'FACTOR_WEBHOOK_URL', []) === undefined) !== (given(env, 'FACTOR_WEBHOOK_SECRET', []) === undefined))
+    problems.push('FACTOR_WEBHOOK_URL and FACTOR_WEBHOOK_SECRET belong together: set both or neither')
   if (production) {
     for (const name of ['DATABASE_URL', 'SECRET_KEY'])
       if (values[name] === undefined && !problems.some((p) => p.startsWith(name)))
@@ -375,6 +520,8 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     if (given(env, 'ISSUER_URL', []) === undefined) problems.push('ISSUER_URL is required in production')
     if (issuer?.startsWith('http:') && !loopback(new URL(issuer).hostname))
       problems.push('ISSUER_URL must use https in production (plain http is accepted on loopback only)')
+    if (webhook?.startsWith('http:') && !loopback(new URL(webhook).hostname))
+      problems.push('FACTOR_WEBHOOK_URL must use https in production (plain http is accepted on loopback only)')
   }
   if (problems.length > 0) throw new ConfigurationError(problems)
 
@@ -400,22 +547,72 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     signUp: values.SIGN_UP as Config['signUp'],
     emailVerification: values.EMAIL_VERIFICATION as Config['emailVerification'],
     emailSignIn: values.EMAIL_SIGN_IN as Config['emailSignIn'],
+    factorWebhook: webhook ? { url: webhook, secrets: values.FACTOR_WEBHOOK_SECRET as Buffer[] } : undefined,
+    webhookNetworks:
+      (values.WEBHOOK_NETWORKS as string[] | undefined) ?? (production ? [] : ['127.0.0.0/8', '::1/128']),
     trustProxy: values.TRUST_PROXY as string[],
+    clientCertificateHeader:
+      values.CLIENT_CERTIFICATE_HEADER === 'off' ? undefined : String(values.CLIENT_CERTIFICATE_HEADER).toLowerCase(),
     workers: values.WORKERS as number,
     metricsPort: values.METRICS_PORT as number,
     // Not the production default of HOST: what is counted is the operator's, not everybody's.
     metricsHost: (values.HOST as string | undefined) ?? 'localhost',
     logLevel: values.LOG_LEVEL as Config['logLevel'],
+    rateLimits: Object.freeze({
+      token: values.RATE_LIMIT_TOKEN_PER_MINUTE as number,
+      introspection: values.RATE_LIMIT_INTROSPECTION_PER_MINUTE as number,
+      revocation: values.RATE_LIMIT_REVOCATION_PER_MINUTE as number,
+      par: values.RATE_LIMIT_PAR_PER_MINUTE as number,
+      unidentified: values.RATE_LIMIT_UNIDENTIFIED_PER_MINUTE as number,
+    }),
+    apiKeys: Object.freeze({
+      usualDays: Math.min(values.API_KEY_DAYS as number, values.API_KEY_MOST_DAYS as number),
+      mostDays: values.API_KEY_MOST_DAYS as number,
+      overlapHours: values.API_KEY_OVERLAP_HOURS as number,
+    }),
     passwordHashMemoryKib: values.PASSWORD_HASH_MEMORY_KIB as number,
     passwordHashTimeCost: values.PASSWORD_HASH_TIME_COST as number,
     breachedPasswordsFile: values.BREACHED_PASSWORDS_FILE as string | undefined,
     sessionTtlSeconds: values.SESSION_TTL_SECONDS as number,
+    // A cookie that replaces a code does not travel in the open.
+    rememberDeviceDays:
+      issuer?.startsWith('https:') || (issuer && loopback(new URL(issuer).hostname))
+        ? (values.REMEMBER_DEVICE_DAYS as number)
+        : 0,
     signingKeyRotationDays: values.SIGNING_KEY_ROTATION_DAYS as number,
+    decisionReceiptTtlDays: values.DECISION_RECEIPT_TTL_DAYS as number,
+    decisionReceiptsPermitted: values.DECISION_RECEIPTS_PERMITTED as number,
     sessionIdleTtlSeconds: values.SESSION_IDLE_TTL_SECONDS as number,
+    consoleSessionTtlSeconds: values.CONSOLE_SESSION_TTL_SECONDS as number,
+    consoleIdleTtlSeconds: values.CONSOLE_IDLE_TTL_SECONDS as number,
     accountDeletionGraceDays: values.ACCOUNT_DELETION_GRACE_DAYS as number,
+    auditRetentionDays: values.AUDIT_RETENTION_DAYS as number,
+    auditSyslog: values.AUDIT_SYSLOG_URL as SyslogServer | undefined,
     themeCss: values.THEME_CSS as string | undefined,
     shutdownTimeoutSeconds: values.SHUTDOWN_TIMEOUT_SECONDS as number,
+    inForce: Object.freeze(inForce),
   })
+}
+
+type Variable = Pick<SettingInForce, 'group' | 'about'> & {
+  default: string | undefined
+  /** What of a value that was set may be seen; otherwise all of it. */
+  shown?: 'address' | 'length' | 'secret'
+}
+
+function inForceOf(name: string, variable: Variable, said: string | undefined): SettingInForce {
+  const { group, about, shown } = variable
+  const value = said === undefined ? (variable.default ?? null) : showValue(said, shown)
+  return { name, group, value, given: said !== undefined, secret: shown === 'secret', about }
+}
+
+function showValue(text: string, shown: Variable['shown']): string | null {
+  if (shown === 'secret') return null
+  if (shown === 'length') return `${text.length} characters`
+  if (shown !== 'address') return text
+  // A user name, a password or a token in the path or the query is nobody's business here.
+  const url = URL.parse(text)
+  return url && `${url.protocol}//${url.host}`
 }
 
 /** An empty value counts as unset, as compose files write it. */

@@ -1,5 +1,9 @@
 // The life of the first process: read, open, bring up to date, serve; after the stop signal the same backwards. It answers itself,
 // or has workers that do (WORKERS); what must exist once is here either way. What the server is made of is in app.ts.
+import { careForChain, isChainDue } from './audit/checkpoints.ts'
+import { endOfRetention, removeOldEvents } from './audit/retention.ts'
+import { auditBacklog } from './audit/seal.ts'
+import { createAuditStream } from './audit/stream.ts'
 import { bootstrap } from './bootstrap/bootstrap.ts'
 import type { Config } from './config.ts'
 import { closeDatabase, type Database, openDatabase } from './db/database.ts'
@@ -7,19 +11,23 @@ import { migrate } from './db/migrate.ts'
 import { untilReachable } from './db/reachable.ts'
 import { passwordHashing } from './factors/password.ts'
 import { settlePasswords } from './factors/password-settings.ts'
-import { createSchedule } from './jobs/schedule.ts'
+import { createSchedule, type JobContext } from './jobs/schedule.ts'
 import { careForSigningKeys } from './keys/key-rotation.ts'
+import { isMoveDue, moveToNewestKey, noteSecretKeys, readSealing } from './keys/seal-rotation.ts'
 import { createSecretKeys, loadOrCreateSecretKey, type SecretKeys } from './keys/secret-key.ts'
 import { listSigningKeys } from './keys/signing-key-list.ts'
+import { createStatementSigner } from './keys/statement-signer.ts'
 import { createLog } from './log.ts'
 import { createMailSender, type MailSender } from './mail/sender.ts'
 import { createMetrics, type DatabaseFacts, type Metrics, printSum } from './metrics.ts'
 import { serveMetrics } from './metrics-server.ts'
 import { createClosing, watchProcess } from './process-life.ts'
-import { keptRevocationSeconds } from './tokens/feed.ts'
+import { signedIsOfUseSeconds } from './tokens/feed.ts'
 import { sweepLagSeconds, tableSizes } from './tokens/growth.ts'
 import { sweep } from './tokens/sweep.ts'
 import { purgeDeleted } from './users/deletion.ts'
+import { webhookBacklog } from './webhooks/backlog.ts'
+import { createWebhookSender } from './webhooks/sender.ts'
 
 /** Beside workers the first process only does scheduled work and looks after figures. */
 const poolSizeBesideWorkers = 3
@@ -46,10 +54,11 @@ export async function run(given: Config): Promise<void> {
     closing.add('database', () => closeDatabase(database))
     await untilReachable(database, { log, signal: stop })
     await migrate(database, { log })
+    await noteSecretKeys(database, secretKeys, now())
     const { banner } = await bootstrap({ config, database, secretKeys, log, now })
 
     const metrics = createMetrics()
-    metrics.watchDatabase(() => factsOf(database, now()))
+    metrics.watchDatabase(() => factsOf(database, now(), config.auditSyslog !== undefined))
     const { failure, print } = alone ? await serveHere() : await serveByWorkers()
     if (config.metricsPort !== 0) {
       const { metricsHost: host, metricsPort: port } = config
@@ -117,6 +126,16 @@ export async function run(given: Config): Promise<void> {
     sender: MailSender
   }) {
     const { database, metrics, config, secretKeys, sender } = parts
+    const webhooks = createWebhookSender({
+      ...{ database, secretKeys, log, now },
+      networks: config.webhookNetworks,
+      observe: metrics.webhookAttempted,
+    })
+    const sign = createStatementSigner(database, secretKeys)
+    const issuer = config.issuerUrl
+    const { auditRetentionDays, auditSyslog } = config
+    const stream =
+      auditSyslog && createAuditStream({ database, target: auditSyslog, host: new URL(issuer).hostname, log, now })
     return createSchedule({
       database,
       log,
@@ -139,12 +158,21 @@ export async function run(given: Config): Promise<void> {
           async run(context) {
             const done = await careForSigningKeys(context.database, secretKeys, {
               rotationDays: config.signingKeyRotationDays,
-              // For as long as what they signed is valid: access tokens, and the ID token of a session, which is its hint at sign-out.
-              keptSeconds: Math.max(keptRevocationSeconds, config.sessionTtlSeconds + 600),
+              keptSeconds: signedIsOfUseSeconds(config.sessionTtlSeconds),
               change: { now: context.now(), actor: { kind: 'system', id: 'schedule' } },
             })
             for (const rotation of done.rotated) log.info({ event: 'key.rotated', ...rotation })
             for (const kid of done.removed) log.info({ event: 'key.removed', kid })
+          },
+        },
+        {
+          name: 'secret key',
+          everySeconds: 60,
+          isDue: (context) => isMoveDue(context.database, secretKeys, context.now()),
+          async run({ database, now, signal }) {
+            const change = { now: now(), actor: { kind: 'system', id: 'schedule' } } as const
+            const done = await moveToNewestKey(database, secretKeys, { change, signal })
+            if (done.moved > 0 || done.unreadable > 0) log.info({ event: 'secret_key.rows_moved', ...done })
           },
         },
         {
@@ -158,20 +186,74 @@ export async function run(given: Config): Promise<void> {
             ),
         },
         { name: 'mail', everySeconds: 1, isDue: sender.isDue, run: ({ signal }) => sender.run(signal) },
+        { name: 'webhooks', everySeconds: 1, isDue: webhooks.isDue, run: ({ signal }) => webhooks.run(signal) },
+        {
+          name: 'audit seal',
+          everySeconds: 1,
+          isDue: (context) => isChainDue(context.database, context.now()),
+          async run(context) {
+            const { signed } = await careForChain(
+              { database, sign, issuer },
+              { now: context.now(), signal: context.signal },
+            )
+            // A witness outside of the database, wherever the log is kept.
+            if (signed) log.info({ event: 'audit.signed', position: signed.position, hash: signed.hash })
+          },
+        },
+        ...(stream
+          ? [
+              {
+                name: 'audit stream',
+                everySeconds: 1,
+                isDue: stream.isDue,
+                run: ({ signal }: JobContext) => stream.run(signal),
+              },
+            ]
+          : []),
+        ...(auditRetentionDays > 0
+          ? [
+              {
+                name: 'audit retention',
+                everySeconds: 600,
+                async run({ signal, ...context }: JobContext) {
+                  const at = context.now()
+                  const removed = await removeOldEvents(
+                    { database, sign, issuer },
+                    {
+                      before: endOfRetention(at, auditRetentionDays),
+                      keepUnstreamed: Boolean(stream),
+                      now: at,
+                      signal,
+                    },
+                  )
+                  if (removed > 0) log.info({ event: 'audit.removed', rows: removed })
+                },
+              },
+            ]
+          : []),
       ],
       onRun: ({ job, outcome, seconds }) => metrics.jobRun(job, outcome, seconds),
     })
   }
 }
 
-async function factsOf(database: Database, now: Date): Promise<DatabaseFacts> {
-  const [tables, sweepLag, keys] = await Promise.all([
+async function factsOf(database: Database, now: Date, streams: boolean): Promise<DatabaseFacts> {
+  const [tables, sweepLag, keys, { pending = {} }, backlog, waiting] = await Promise.all([
     tableSizes(database),
     sweepLagSeconds(database),
-    listSigningKeys(database.prisma),
+    listSigningKeys(database),
+    readSealing(database),
+    webhookBacklog(database),
+    auditBacklog(database),
   ])
   const signingKeys = keys
     .filter(({ state }) => state === 'current')
     .map((key) => ({ alg: key.alg, ageSeconds: (now.getTime() - (key.activatedAt ?? key.createdAt).getTime()) / 1000 }))
-  return { tables, sweepLag, signingKeys }
+  const stages = [
+    { stage: 'seal', rows: waiting.unsealedRows, seconds: waiting.unsealedSeconds },
+    { stage: 'stream', rows: waiting.unstreamedRows, seconds: waiting.unstreamedSeconds },
+  ]
+  const pendingSeals = Object.entries(pending)
+  const auditStages = streams ? stages : stages.slice(0, 1)
+  return { tables, sweepLag, signingKeys, pendingSeals, webhookBacklog: backlog, auditBacklog: auditStages }
 }

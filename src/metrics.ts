@@ -14,7 +14,16 @@ export type DatabaseFacts = Readonly<{
   tables: readonly { table: string; bytes: number; rows: number | undefined }[]
   sweepLag: readonly { table: string; seconds: number }[]
   signingKeys: readonly { alg: string; ageSeconds: number }[]
+  /** Rows of the audit record that wait to be sealed, or to be sent. */
+  auditBacklog: readonly { stage: string; rows: number; seconds: number }[]
+  /** By purpose, rows that an older key of SECRET_KEY seals; none before they were counted. */
+  pendingSeals: readonly [purpose: string, rows: number][]
+  /** What webhooks have still to tell: audit events nobody looked at yet, and deliveries. */
+  webhookBacklog: readonly { stage: string; rows: number; seconds: number }[]
 }>
+
+/** Of the requests that one process answered since it started: half of them took at most so long, and 95 of a hundred. */
+export type Latency = Readonly<{ requests: number; medianSeconds: number; slowSeconds: number }>
 
 /** What one process counted, as it travels to the one that adds up. */
 export type Counted = Awaited<ReturnType<Registry['getMetricsAsJSON']>>
@@ -140,6 +149,11 @@ export function createMetrics() {
     'Tries that were refused unseen because too many had failed, by factor.',
     ['factor'],
   )
+  const requestsLimited = counter(
+    'sallyport_requests_limited_total',
+    'Requests of programs that were refused because there were too many, by limit.',
+    ['limit'],
+  )
   const unavailable = counter('sallyport_unavailable_total', 'Answers with status 503, by reason.', ['reason'])
   const propagation = histogram(
     'revocation_propagation_seconds',
@@ -153,6 +167,13 @@ export function createMetrics() {
     'Runs of scheduled work.',
     [0.01, 0.1, 1, 10, 60],
     ['job', 'outcome'],
+  )
+
+  const webhookAttempts = histogram(
+    'sallyport_webhook_attempt_duration_seconds',
+    'Posting one event to one endpoint, by what came of it.',
+    [0.01, 0.05, 0.1, 0.5, 1, 5, 10],
+    ['outcome'],
   )
 
   const queues = new Map<QueueName, () => number>()
@@ -183,6 +204,21 @@ export function createMetrics() {
     print: () => registry.metrics(),
 
     counted: (): Promise<Counted> => registry.getMetricsAsJSON(),
+
+    /** As exact as the buckets are. @returns undefined before the first request. */
+    async latency(): Promise<Latency | undefined> {
+      const { values } = await requestSeconds.get()
+      const upTo = (seconds: number): number =>
+        values
+          .filter(({ labels, metricName }) => metricName?.endsWith('_bucket') && Number(labels.le) === seconds)
+          .reduce((sum, { value }) => sum + value, 0)
+      const total = values
+        .filter(({ metricName }) => metricName?.endsWith('_count'))
+        .reduce((sum, { value }) => sum + value, 0)
+      const within = (share: number): number =>
+        requestBuckets.find((seconds) => upTo(seconds) >= total * share) ?? Number.POSITIVE_INFINITY
+      return total === 0 ? undefined : { requests: total, medianSeconds: within(0.5), slowSeconds: within(0.95) }
+    },
 
     /** @param path as it came from outside: it is sorted into a class here. */
     request(path: string, status: number | 'aborted', seconds: number): void {
@@ -234,6 +270,11 @@ export function createMetrics() {
       guessesLimited.inc({ factor })
     },
 
+    /** @param limit a name from our own list. */
+    requestLimited(limit: string): void {
+      requestsLimited.inc({ limit })
+    },
+
     revocationArrived(seconds: number): void {
       propagation.observe(seconds)
     },
@@ -241,6 +282,10 @@ export function createMetrics() {
     /** @param job a name from our own list. */
     jobRun(job: string, outcome: 'done' | 'failed' | 'stopped', seconds: number): void {
       jobSeconds.observe({ job, outcome }, seconds)
+    },
+
+    webhookAttempted(outcome: 'delivered' | 'failed' | 'given_up', seconds: number): void {
+      webhookAttempts.observe({ outcome }, seconds)
     },
 
     /** @param table a name from our own list. */
@@ -278,8 +323,32 @@ export function createMetrics() {
       gauge('sallyport_sweep_lag_seconds', 'For how long the oldest removable row waits.', 'table', ({ sweepLag }) =>
         sweepLag.map(({ table, seconds }) => [table, seconds]),
       )
+      gauge('sallyport_webhook_backlog_rows', 'What webhooks have still to tell.', 'stage', ({ webhookBacklog }) =>
+        webhookBacklog.map(({ stage, rows }) => [stage, rows]),
+      )
+      gauge(
+        'sallyport_webhook_backlog_seconds',
+        'For how long the oldest of it waits.',
+        'stage',
+        ({ webhookBacklog }) => webhookBacklog.map(({ stage, seconds }) => [stage, seconds]),
+      )
+      gauge(
+        'sallyport_audit_backlog_rows',
+        'Audit rows that wait to be sealed, or sent.',
+        'stage',
+        ({ auditBacklog }) => auditBacklog.map(({ stage, rows }) => [stage, rows]),
+      )
+      gauge('sallyport_audit_backlog_seconds', 'For how long the oldest of them waits.', 'stage', ({ auditBacklog }) =>
+        auditBacklog.map(({ stage, seconds }) => [stage, seconds]),
+      )
       gauge('sallyport_signing_key_age_seconds', 'Since the key began to sign.', 'alg', ({ signingKeys }) =>
         signingKeys.map(({ alg, ageSeconds }) => [alg, ageSeconds]),
+      )
+      gauge(
+        'secret_key_rows_pending',
+        'Rows that are sealed under an older key of SECRET_KEY, which may not be dropped before they are none.',
+        'purpose',
+        ({ pendingSeals }) => [...pendingSeals],
       )
     },
   }

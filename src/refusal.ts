@@ -10,8 +10,9 @@ export type Flaw = Readonly<{
   fix: string
 }>
 
-/** invalid: the input is wrong. missing: no such thing. taken: it exists already. in_use: others depend on it. */
-export type RefusalKind = 'invalid' | 'missing' | 'taken' | 'in_use'
+/** invalid: the input is wrong. missing: no such thing. taken: it exists already. in_use: others depend on it. changed: it is no longer what
+ *  the author saw. */
+export type RefusalKind = 'invalid' | 'missing' | 'taken' | 'in_use' | 'changed'
 
 /** Rooms throw subclasses of this (ClientNotFound, InvalidApi, …). The message is fit for the person who sent the input. */
 export class Refusal extends Error {

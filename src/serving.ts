@@ -3,6 +3,7 @@ import type { RequestListener } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 import { createApp } from './app.ts'
 import type { Config } from './config.ts'
+import { observeReads } from './db/batched-reads.ts'
 import type { Database } from './db/database.ts'
 import { observeGuesses } from './factors/guessing.ts'
 import { passwordHashing } from './factors/password.ts'
@@ -11,7 +12,6 @@ import type { SecretKeys } from './keys/secret-key.ts'
 import type { ServerLog } from './log.ts'
 import type { Metrics } from './metrics.ts'
 import { createClosing } from './process-life.ts'
-import { observeReads } from './tokens/batched-reads.ts'
 import { groupCommitOf } from './tokens/group-commit.ts'
 import { watchRevocations } from './tokens/propagation.ts'
 
@@ -53,6 +53,7 @@ export async function serve(deps: {
       database,
       secretKeys,
       counters: metrics,
+      latency: metrics.latency,
       isDraining: () => stop.aborted,
     })
     closing.add('app', () => app.stop())

@@ -1,15 +1,23 @@
-// The words of pages and mails: one ICU catalogue a language in views/locales, the English one giving the list of keys. A missing key
+// The words of pages and mails, and apart from them those of the console: ICU catalogues, one a language in views/locales, the English
+// ones giving the list of keys. A missing key
 // does not type-check; a missing translation or argument fails a test.
 import { IntlMessageFormat } from 'intl-messageformat'
+import consoleDe from '../views/locales/console.de.json' with { type: 'json' }
+import consoleEn from '../views/locales/console.en.json' with { type: 'json' }
+import consoleFr from '../views/locales/console.fr.json' with { type: 'json' }
 import de from '../views/locales/de.json' with { type: 'json' }
 import en from '../views/locales/en.json' with { type: 'json' }
 import fr from '../views/locales/fr.json' with { type: 'json' }
 
-export type MessageKey = keyof typeof en
+export type MessageKey = keyof typeof en | keyof typeof consoleEn
 export type MessageArguments = Readonly<Record<string, string | number>>
 export type Locale = keyof typeof catalogues
 
-const catalogues = { en, de, fr } satisfies Record<string, Record<MessageKey, string>>
+const catalogues = {
+  en: { ...en, ...consoleEn },
+  de: { ...de, ...consoleDe },
+  fr: { ...fr, ...consoleFr },
+} satisfies Record<string, Record<MessageKey, string>>
 
 /** In the order of the language switch, each in its own words. */
 export const languages = [
@@ -58,6 +66,10 @@ export function escapeHtml(text: string): string {
 
 const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' }
 
+/** Where a line must not break: French puts a space before ; : ? ! » and after «, and nobody wants an "E-" at the end of a line. */
+const bind = (text: string): string =>
+  text.replaceAll(/ (?=[;:?!»])|(?<=«) /g, '\u00a0').replaceAll(/\b[Ee]-(?=[Mm]ail)/g, (start) => `${start[0]}\u2011`)
+
 /** Parsed once a process: parsing ICU text costs more than formatting it. */
 const parsed = new Map<string, IntlMessageFormat>()
 
@@ -65,7 +77,7 @@ function message(locale: Locale, key: MessageKey): IntlMessageFormat {
   const id = `${locale}/${key}`
   let found = parsed.get(id)
   if (!found) {
-    found = new IntlMessageFormat(catalogues[locale][key], locale)
+    found = new IntlMessageFormat(bind(catalogues[locale][key]), locale)
     parsed.set(id, found)
   }
   return found

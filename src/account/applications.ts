@@ -1,16 +1,19 @@
 // The applications that the person let in, and taking that back: the agreement is forgotten, and every token it led to is over.
+import { logoAddress } from '#src/clients/logos.ts'
+import { refuseDecision } from '#src/http/decision.ts'
+import { type Moment, moment } from '#src/http/moments.ts'
 import { template } from '#src/http/render.ts'
 import { siteOf, webAddress } from '#src/http/web-address.ts'
 import { type ConnectedApplication, listApplications } from '#src/tokens/applications.ts'
 import { ConsentNotFound, revoke } from '#src/tokens/revoke.ts'
-import { refuseDecision } from './decision.ts'
 import { type AccountDeps, type AccountPage, type AccountRequest, changeBy, goOn, renderAccount } from './page.ts'
-import { type Moment, moment, openidScope } from './words.ts'
+import { openidScope } from './words.ts'
 
 export type ApplicationLine = {
   href: string
   name: string
   initial: string
+  logo: string | undefined
   uri: string | undefined
   site: string | undefined
   since: Moment
@@ -71,6 +74,7 @@ function describe({ words, person, now }: AccountRequest, found: ConnectedApplic
     href: `/account/applications/${encodeURIComponent(found.clientId)}`,
     name: found.name,
     initial: [...found.name][0] ?? '',
+    logo: logoAddress(found.logo),
     uri,
     site: uri && siteOf(uri),
     since: at(found.since),

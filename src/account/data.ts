@@ -1,13 +1,15 @@
 // Everything that is held about the person, as one file (GDPR art. 15 and 20). No secret is in it: of a password or key, that it is there.
-import { listApiKeys } from '#src/access/api-keys.ts'
+import { listApiKeys } from '#src/access/api-keys/reads.ts'
 import { listPersonEvents } from '#src/audit/activity.ts'
 import { listCredentials } from '#src/factors/credentials.ts'
+import { readPhones } from '#src/factors/phone.ts'
+import { listRememberedDevices } from '#src/factors/remembered-device.ts'
+import { refuseDecision } from '#src/http/decision.ts'
 import { template } from '#src/http/render.ts'
 import { listApplications } from '#src/tokens/applications.ts'
 import { listSessions } from '#src/tokens/sessions.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
 import { describeUser } from '#src/users/users.ts'
-import { refuseDecision } from './decision.ts'
 import { type AccountDeps, type AccountPage, type AccountRequest, renderAccount } from './page.ts'
 
 const data = template<Record<string, never>>('account/data')
@@ -15,7 +17,9 @@ const data = template<Record<string, never>>('account/data')
 /** The newest; older ones stay in the record, which an administrator can read. */
 const mostEvents = 10_000
 
-export function dataPage({ config, database: { prisma }, renderer }: AccountDeps): AccountPage {
+export function dataPage(deps: AccountDeps): AccountPage {
+  const { config, database, secretKeys, renderer, remembered } = deps
+  const { prisma } = database
   return {
     path: '/account/data',
     section: 'data',
@@ -43,11 +47,13 @@ export function dataPage({ config, database: { prisma }, renderer }: AccountDeps
 
   async function collect({ person, now }: AccountRequest): Promise<object> {
     const userId = person.id
-    const [credentials, sessions, applications, apiKeys, activity] = await Promise.all([
+    const [credentials, phones, rememberedBrowsers, sessions, applications, apiKeys, activity] = await Promise.all([
       listCredentials(prisma, userId),
+      readPhones(prisma, secretKeys, userId),
+      listRememberedDevices(prisma, { userId, days: remembered.days, now }),
       listSessions(prisma, { userId, idleSeconds: config.sessionIdleTtlSeconds, now }),
       listApplications(prisma, userId, now),
-      listApiKeys(prisma, { userId }),
+      listApiKeys(prisma, { owner: { userId } }, now),
       listPersonEvents(prisma, userId, { skip: 0, limit: mostEvents }),
     ])
     return {
@@ -55,11 +61,11 @@ export function dataPage({ config, database: { prisma }, renderer }: AccountDeps
       exportedAt: now,
       profile: describeUser(person),
       credentials,
+      rememberedBrowsers: rememberedBrowsers.map(({ id: _, ...browser }) => browser),
+      phones,
       sessions: sessions.map(({ uid: _, ...session }) => session),
       applications,
-      apiKeys: apiKeys.map(({ name, apiIdentifier, scopes, createdAt, expiresAt, lastUsedAt, revokedAt }) => ({
-        ...{ name, apiIdentifier, scopes, createdAt, expiresAt, lastUsedAt, revokedAt },
-      })),
+      apiKeys: apiKeys.map(({ id: _, owner: __, ...key }) => key),
       activity,
     }
   }

@@ -1,10 +1,10 @@
 // The last form of all. The account is off at once and gone after the days of grace.
 import { LastOwner } from '#src/access/roles.ts'
 import type { MessageKey } from '#src/http/i18n.ts'
+import { formatDay } from '#src/http/moments.ts'
 import { template } from '#src/http/render.ts'
 import { requestDeletion } from '#src/users/deletion.ts'
 import { type AccountDeps, type AccountPage, type AccountRequest, changeBy, goOn, renderAccount } from './page.ts'
-import { formatDay } from './words.ts'
 
 export type DeletionPage = {
   email: string

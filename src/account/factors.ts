@@ -1,10 +1,12 @@
-// One second factor of the person: what it is called, when it was used, taking it away. Adding one is passkeys.ts and totp.ts.
+// One second factor of the person: what it is called, when it was used, taking it away. Adding one is passkeys.ts, totp.ts and phone.ts;
+// a device for approval is added by the operator's app (admin/api/push.ts).
 import { atomically } from '#src/db/transaction.ts'
 import { type FactorSummary, listFactors, removeFactor, renameFactor } from '#src/factors/second-factors.ts'
+import { refuseDecision } from '#src/http/decision.ts'
 import { HttpError } from '#src/http/http-error.ts'
+import { type Moment, moment } from '#src/http/moments.ts'
 import { template } from '#src/http/render.ts'
 import { checkText } from '#src/refusal.ts'
-import { refuseDecision } from './decision.ts'
 import {
   type AccountDeps,
   type AccountPage,
@@ -14,7 +16,6 @@ import {
   notify,
   renderAccount,
 } from './page.ts'
-import { type Moment, moment } from './words.ts'
 
 export type FactorPage = {
   kind: string
@@ -76,7 +77,7 @@ export function factorPage(deps: AccountDeps): AccountPage {
       request,
       factor,
       {
-        kind: words.t(kindWords[found.kind]),
+        kind: words.t(kindWords[found.kind], { ending: found.ending }),
         name: wrong ?? found.name,
         added: moment(words, found.createdAt, now, person.zoneinfo),
         lastUsed: found.lastUsedAt ? moment(words, found.lastUsedAt, now, person.zoneinfo) : undefined,
@@ -91,6 +92,8 @@ export function factorPage(deps: AccountDeps): AccountPage {
 export const kindWords = {
   passkey: 'account.factors.passkey',
   totp: 'account.factors.totp',
+  phone: 'phone.kind',
+  push: 'push.kind',
 } as const satisfies Record<FactorSummary['kind'], string>
 
 function gone(): HttpError {

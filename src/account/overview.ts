@@ -1,11 +1,12 @@
 // The first page: where everything is, with the one fact of each that people come for.
 
+import { listApiKeys } from '#src/access/api-keys/reads.ts'
 import { findPasswordDate } from '#src/factors/password.ts'
+import { moment } from '#src/http/moments.ts'
 import { template } from '#src/http/render.ts'
 import { listApplications } from '#src/tokens/applications.ts'
 import { listSessions } from '#src/tokens/sessions.ts'
 import { type AccountDeps, type AccountPage, renderAccount } from './page.ts'
-import { moment } from './words.ts'
 
 export type OverviewPage = {
   name: string
@@ -21,9 +22,10 @@ export function overviewPage({ config, database: { prisma }, renderer }: Account
     async show(request) {
       const { person, words, now } = request
       const { t } = words
-      const [sessions, applications, passwordAt] = await Promise.all([
+      const [sessions, applications, apiKeys, passwordAt] = await Promise.all([
         listSessions(prisma, { userId: person.id, idleSeconds: config.sessionIdleTtlSeconds, now }),
         listApplications(prisma, person.id, now),
+        listApiKeys(prisma, { owner: { userId: person.id } }, now),
         findPasswordDate(prisma, person.id),
       ])
       const changed = passwordAt && moment(words, passwordAt, now, person.zoneinfo).ago
@@ -52,6 +54,12 @@ export function overviewPage({ config, database: { prisma }, renderer }: Account
               icon: 'grid',
               title: t('account.applications.title'),
               text: t('account.overview.applications', { count: applications.length }),
+            },
+            {
+              href: '/account/api-keys',
+              icon: 'passkey',
+              title: t('account.apiKeys.title'),
+              text: t('account.overview.apiKeys', { count: apiKeys.filter(({ state }) => state === 'active').length }),
             },
             {
               href: '/account/activity',

@@ -4,6 +4,7 @@ import type { z } from 'zod'
 import type { Change } from '#src/audit/change.ts'
 import type { Config } from '#src/config.ts'
 import type { Database, Db } from '#src/db/database.ts'
+import type { OutOfBandTransport } from '#src/factors/out-of-band.ts'
 import type { RelyingParty } from '#src/factors/passkey.ts'
 import type { Form } from '#src/http/form.ts'
 import type { MessageKey, Translator } from '#src/http/i18n.ts'
@@ -12,19 +13,23 @@ import type { Renderer, Template } from '#src/http/render.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
 import type { Notice } from '#src/mail/letters.ts'
 import { queueNotice } from '#src/mail/notices.ts'
+import type { RememberedDevices } from '#src/oauth/remembered-devices.ts'
 import type { Visitor } from '#src/oauth/visitors.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
 import type { UserRecord } from '#src/users/users.ts'
 
 export type AccountDeps = {
-  config: Pick<Config, 'sessionIdleTtlSeconds' | 'accountDeletionGraceDays' | 'issuerUrl'>
+  config: Pick<Config, 'sessionIdleTtlSeconds' | 'accountDeletionGraceDays' | 'issuerUrl' | 'apiKeys'>
   database: Database
   renderer: Renderer
   secretKeys: SecretKeys
   /** Browsers in which the person has signed in count their guesses apart. */
   devices: KnownDevices
+  remembered: RememberedDevices
   /** Where passkeys are valid. */
   relyingParty: RelyingParty
+  /** Undefined: nothing is sent to phones. */
+  outOfBand: OutOfBandTransport | undefined
   now: () => Date
 }
 
@@ -44,6 +49,8 @@ export type AccountPage = {
   section: Section
   /** Asks for a sign-in that is at most five minutes old (ASVS 7.5.1), before it shows and before it does anything. */
   sensitive?: boolean
+  /** Fields of its form that may occur more than once: checkboxes. */
+  repeatable?: readonly string[]
   show?(request: AccountRequest): Promise<void>
   submit?(request: AccountRequest, form: Form): Promise<void>
   /** In place of a form: what a script sends as JSON, read by this shape, which names the field `csrf`. */
@@ -61,6 +68,7 @@ const sections = {
   security: { path: '/account/security', icon: 'shield' },
   sessions: { path: '/account/sessions', icon: 'monitor' },
   applications: { path: '/account/applications', icon: 'grid' },
+  apiKeys: { path: '/account/api-keys', icon: 'passkey' },
   activity: { path: '/account/activity', icon: 'clock' },
   data: { path: '/account/data', icon: 'archive' },
 } as const
@@ -78,6 +86,9 @@ const doneMessages = {
   first: 'account.done.first',
   renamed: 'account.done.renamed',
   removed: 'account.done.removed',
+  forgotten: 'account.done.forgotten',
+  lifted: 'account.done.lifted',
+  apiKey: 'account.done.apiKey',
 } as const satisfies Record<string, MessageKey>
 type Done = keyof typeof doneMessages
 

@@ -4,8 +4,8 @@ import { atomically } from '#src/db/transaction.ts'
 import { accountKey, reserveGuess } from '#src/factors/guessing.ts'
 import { HashingBusy } from '#src/factors/hashing.ts'
 import { hashPassword, verifyPassword } from '#src/factors/password.ts'
-import { checkPassword } from '#src/factors/password-rules.ts'
-import { findStanding } from '#src/factors/second-factors.ts'
+import { checkPassword, minPasswordLength } from '#src/factors/password-rules.ts'
+import { findStanding, hasSecondFactor } from '#src/factors/second-factors.ts'
 import { type Said, sayLimited } from '#src/http/limited.ts'
 import { template } from '#src/http/render.ts'
 import { carrySessionOver } from '#src/tokens/revoke.ts'
@@ -23,11 +23,15 @@ import {
 
 export type PasswordPage = {
   email: string
+  /** What is asked of the new one: fewer characters beside another factor. */
+  rule: string
+  least: number
   errors: { current?: string; password?: string }
   problem: string | undefined
   focus: 'current' | 'password'
 }
 
+type Asked = AccountRequest & { besideAnother: boolean }
 type Wrong = { current?: Said; password?: Said; problem?: Said }
 
 const password = template<PasswordPage>('account/password')
@@ -41,15 +45,14 @@ export function passwordPage(deps: AccountDeps): AccountPage {
     sensitive: true,
 
     async show(request) {
-      render(request, {}, 200)
+      render(await ask(request), {}, 200)
     },
 
-    async submit(request, form) {
-      const { ctx, person, visitor, now } = request
+    async submit(fresh, form) {
+      const request = await ask(fresh)
+      const { ctx, person, visitor, now, besideAnother } = request
       const current = form.get('current') ?? ''
       const next = form.get('password') ?? ''
-      const standing = await findStanding(prisma, person.id)
-      const besideAnother = standing !== undefined && standing.totp + standing.passkeys > 0
       const wrong = findWrong(person, { current, next, besideAnother })
       if (wrong) return render(request, wrong, 422)
 
@@ -92,20 +95,28 @@ export function passwordPage(deps: AccountDeps): AccountPage {
     },
   }
 
-  function busy(request: AccountRequest): void {
+  async function ask(request: AccountRequest): Promise<Asked> {
+    const standing = await findStanding(prisma, request.person.id)
+    return { ...request, besideAnother: standing !== undefined && hasSecondFactor(standing) }
+  }
+
+  function busy(request: Asked): void {
     request.ctx.state.unavailable = 'hash_queue'
     request.ctx.set('Retry-After', '5')
     render(request, { problem: { key: 'setup.error.busy' } }, 503)
   }
 
-  function render(request: AccountRequest, wrong: Wrong, status: number): void {
+  function render(request: Asked, wrong: Wrong, status: number): void {
     const say = ({ key, args }: Said) => request.words.t(key, args)
+    const { besideAnother } = request
     renderAccount(
       renderer,
       request,
       password,
       {
         email: request.person.email,
+        rule: say({ key: besideAnother ? 'setup.passwordHintBeside' : 'setup.passwordHint' }),
+        least: besideAnother ? minPasswordLength.besideAnother : minPasswordLength.alone,
         errors: {
           ...(wrong.current ? { current: say(wrong.current) } : {}),
           ...(wrong.password ? { password: say(wrong.password) } : {}),

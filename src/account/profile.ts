@@ -1,11 +1,11 @@
 // Name, language and time zone. The address a person signs in with is not changed here.
 import type { Form } from '#src/http/form.ts'
 import { languages, type MessageKey } from '#src/http/i18n.ts'
+import { timeZones } from '#src/http/moments.ts'
 import { template } from '#src/http/render.ts'
 import { checkText } from '#src/refusal.ts'
 import { type UserRecord, updateUser } from '#src/users/users.ts'
 import { type AccountDeps, type AccountPage, type AccountRequest, changeBy, goOn, renderAccount } from './page.ts'
-import { timeZones } from './words.ts'
 
 export type ProfilePage = {
   email: string

@@ -1,9 +1,9 @@
 // New recovery codes, shown once, in the answer that made them. They stand in for a second factor, so who has none gets none.
 import { atomically } from '#src/db/transaction.ts'
 import { replaceRecoveryCodes } from '#src/factors/recovery-code.ts'
-import { findStanding } from '#src/factors/second-factors.ts'
+import { findStanding, hasSecondFactor } from '#src/factors/second-factors.ts'
+import { refuseDecision } from '#src/http/decision.ts'
 import { template } from '#src/http/render.ts'
-import { refuseDecision } from './decision.ts'
 import { type AccountDeps, type AccountPage, changeBy, goOn, notify, renderAccount } from './page.ts'
 
 export type RecoveryCodesPage = {
@@ -23,7 +23,7 @@ export function recoveryCodesPage(deps: AccountDeps): AccountPage {
 
     async show(request) {
       const standing = await findStanding(database.prisma, request.person.id)
-      if (!standing || standing.totp + standing.passkeys === 0) return goOn(request.ctx, '/account/security')
+      if (!standing || !hasSecondFactor(standing)) return goOn(request.ctx, '/account/security')
       const page = { left: standing.recoveryCodes, codes: [] }
       renderAccount(renderer, request, recoveryCodes, page, { section: 'security' })
     },
@@ -33,7 +33,7 @@ export function recoveryCodesPage(deps: AccountDeps): AccountPage {
       const { ctx, person } = request
       const codes = await atomically(database.prisma, async (tx) => {
         const standing = await findStanding(tx, person.id)
-        if (!standing || standing.totp + standing.passkeys === 0) return undefined
+        if (!standing || !hasSecondFactor(standing)) return undefined
         await notify(deps, tx, request, 'recoveryCodes')
         return replaceRecoveryCodes(tx, person.id, changeBy(request))
       })

@@ -6,16 +6,19 @@
 //   GET  /account/callback the way back from the login; GET /account/deleted after the last form of all
 import Router from '@koa/router'
 import type { Context } from 'koa'
+import { wasSpared } from '#src/factors/second-factors.ts'
 import type { Csrf } from '#src/http/csrf.ts'
 import { readForm } from '#src/http/form.ts'
 import { HttpError } from '#src/http/http-error.ts'
 import { readJson } from '#src/http/json-body.ts'
 import { template } from '#src/http/render.ts'
-import type { Visitors } from '#src/oauth/visitors.ts'
+import type { Visitor, Visitors } from '#src/oauth/visitors.ts'
 import { Refusal } from '#src/refusal.ts'
 import { findUser } from '#src/users/users.ts'
 import { activityPage } from './activity.ts'
+import { apiKeyPage, apiKeysPage, newApiKeyPage, rotateApiKeyPage } from './api-keys.ts'
 import { applicationPage, applicationsPage } from './applications.ts'
+import { attemptsPage } from './attempts.ts'
 import { dataPage } from './data.ts'
 import { deletionPage } from './deletion.ts'
 import { emailPage } from './email.ts'
@@ -24,8 +27,10 @@ import { overviewPage } from './overview.ts'
 import { type AccountDeps, type AccountPage, type AccountRequest, goOn, localesOf } from './page.ts'
 import { passkeyOptions, passkeyPage } from './passkeys.ts'
 import { passwordPage } from './password.ts'
+import { phonePage } from './phone.ts'
 import { profilePage } from './profile.ts'
 import { recoveryCodesPage } from './recovery-codes.ts'
+import { rememberedPage } from './remembered.ts'
 import { securityPage } from './security.ts'
 import { sessionPage, sessionsPage } from './sessions.ts'
 import { totpPage, totpQrCode } from './totp.ts'
@@ -40,12 +45,19 @@ export const accountPages = (deps: AccountDeps): AccountPage[] => [
   passkeyOptions(deps),
   totpPage(deps),
   totpQrCode(deps),
+  phonePage(deps),
   factorPage(deps),
   recoveryCodesPage(deps),
+  rememberedPage(deps),
+  attemptsPage(deps),
   sessionsPage(deps),
   sessionPage(deps),
   applicationsPage(deps),
   applicationPage(deps),
+  apiKeysPage(deps),
+  newApiKeyPage(deps),
+  apiKeyPage(deps),
+  rotateApiKeyPage(deps),
   activityPage(deps),
   dataPage(deps),
   deletionPage(deps),
@@ -93,16 +105,24 @@ export function createAccountRouter(deps: AccountDeps & { visitors: Visitors; cs
         // What a form of somebody else's session, or of none, wants is not looked at: only where it was shown.
         const request = await admit(ctx, page, freshSeconds.submit)
         if (!request) return
-        const form = await readForm(ctx)
+        const form = await readForm(ctx, { repeatable: page.repeatable ?? [] })
         csrf.verify(ctx, form, { binding: bindingOf(request) })
         await answer(() => submit(request, form))
       })
   }
   return router
 
+  /** A second factor that a remembered browser spared the person is asked for now. */
+  async function suffices(visitor: Visitor): Promise<boolean> {
+    return !(await wasSpared(database.prisma, visitor))
+  }
+
   async function admit(ctx: Context, page: AccountPage, withinSeconds: number): Promise<AccountRequest | undefined> {
     const back = ctx.method === 'POST' ? ctx.path : ctx.url
-    const visitor = await visitors.enter(ctx, { back, ...(page.sensitive ? { withinSeconds } : {}) })
+    const visitor = await visitors.enter(ctx, {
+      back,
+      sensitive: page.sensitive ? { withinSeconds, suffices } : undefined,
+    })
     if (!visitor) return undefined
     const person = await findUser(database.prisma, visitor.userId)
     if (!person) throw new HttpError({ status: 404, error: 'not_found', description: 'There is nobody here any more.' })

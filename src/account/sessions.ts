@@ -2,10 +2,11 @@
 // in the list should not have to look for their password first.
 import { type Device, nameBrowser } from '#src/browser-name.ts'
 import { atomically } from '#src/db/transaction.ts'
+import { refuseDecision } from '#src/http/decision.ts'
+import { type Moment, moment } from '#src/http/moments.ts'
 import { template } from '#src/http/render.ts'
 import { SessionNotFound } from '#src/tokens/revoke.ts'
 import { endOtherSessions, endOwnSession, listSessions, type OpenSession } from '#src/tokens/sessions.ts'
-import { refuseDecision } from './decision.ts'
 import {
   type AccountDeps,
   type AccountPage,
@@ -15,7 +16,6 @@ import {
   notify,
   renderAccount,
 } from './page.ts'
-import { type Moment, moment } from './words.ts'
 
 export type SessionLine = {
   href: string

@@ -49,12 +49,12 @@ export function totpPage(deps: AccountDeps): AccountPage {
       if (code === '') return render(request, seed, 422, 'secondFactor.error.missing')
       const name = words.t('enrolment.totp.name')
       const before = await findStanding(database.prisma, person.id)
-      const id = await atomically(database.prisma, async (tx) => {
-        const added = await confirmTotp(tx, secretKeys, { userId: person.id, seed, code, name }, changeBy(request))
-        if (added !== undefined) await notify(deps, tx, request, 'factorAdded')
-        return added
+      const factor = await atomically(database.prisma, async (tx) => {
+        const found = await confirmTotp(tx, secretKeys, { userId: person.id, seed, code, name }, changeBy(request))
+        if (found?.added) await notify(deps, tx, request, 'factorAdded')
+        return found
       })
-      if (id === undefined) {
+      if (!factor) {
         currentUnit().audit({
           event: 'factor.failed',
           outcome: 'failure',
@@ -64,7 +64,7 @@ export function totpPage(deps: AccountDeps): AccountPage {
         return render(request, seed, 422, 'enrolment.totp.error')
       }
       if (before?.recoveryCodes === 0) return goOn(ctx, '/account/security/recovery-codes', 'first')
-      goOn(ctx, `/account/security/factors/${id}`, 'factor')
+      goOn(ctx, `/account/security/factors/${factor.id}`, 'factor')
     },
   }
 

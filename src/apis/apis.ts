@@ -17,6 +17,9 @@ const accessTokenFormats = ['jwt', 'opaque'] as const
 export const longestAccessTokenTtlSeconds = 86_400
 const acceptedCredentials = ['oauth', 'api_key', 'basic', 'session'] as const
 
+/** RFC 9068 2.2.3.1 for `roles`. */
+const tokenClaims = ['roles', 'permissions'] as const
+
 /** What a person may say about an API. Whatever is left out takes its default. */
 export type ApiInput = {
   name: string
@@ -25,9 +28,18 @@ export type ApiInput = {
   accept?: string[] | undefined
   introspectionClients?: string[] | undefined
   hideExistence?: boolean | undefined
+  /** What access tokens of people say of their holder, as it was when they were issued. */
+  tokenClaims?: string[] | undefined
   /** {"<scope>": "what it lets one do"} */
-  scopes?: Record<string, string> | undefined
+  scopes?: Record<string, ScopeInput> | undefined
+  objects?: ApiObjects | undefined
 }
+
+/** @param byRole a person has it only while a role of theirs carries it. */
+export type ScopeInput = string | { description: string; byRole?: boolean | undefined }
+
+/** {"<type>": {"<relation>": ["<action>"]}}: whoever has the relation to an object of the type may do the action to it. */
+export type ApiObjects = Record<string, Record<string, string[]>>
 
 /** The same with defaults; sets are sorted, so that two descriptions of one API are equal. */
 type ApiSettings = { [K in keyof ApiInput]-?: NonNullable<ApiInput[K]> }
@@ -223,12 +235,43 @@ export function checkApi(input: ApiInput): Flaw[] {
       problem: 'is empty',
       fix: `Name at least one of: ${acceptedCredentials.join(', ')}.`,
     })
+  for (const [index, claim] of (input.tokenClaims ?? []).entries())
+    flaws.push(...checkOneOf(`tokenClaims[${index}]`, claim, tokenClaims))
+  flaws.push(...checkDistinct('tokenClaims', input.tokenClaims ?? []))
   flaws.push(...checkDistinct('accept', accept), ...checkDistinct('introspectionClients', introspectionClients))
-  for (const [name, description] of Object.entries(scopes)) {
+  for (const [name, scope] of Object.entries(scopes)) {
     const field = `scopes[${JSON.stringify(name)}]`
-    flaws.push(...checkScopeName(field, name), ...checkText(field, description, 256))
+    flaws.push(...checkScopeName(field, name), ...checkText(field, settleScope(scope).description, 256))
   }
+  flaws.push(...checkObjects(input.objects ?? {}))
   return flaws
+}
+
+const objectName = /^[a-z][a-z0-9_]{0,63}$/
+
+function checkObjects(objects: ApiObjects): Flaw[] {
+  const badName = (field: string, name: string) =>
+    objectName.test(name)
+      ? []
+      : [
+          {
+            field,
+            problem: `(${quote(name)}) cannot be the name of a type or relation`,
+            fix: 'Use 1 to 64 lower-case letters, digits and underscores, beginning with a letter.',
+          },
+        ]
+  return Object.entries(objects).flatMap(([type, relations]) => [
+    ...badName('objects', type),
+    ...Object.entries(relations).flatMap(([relation, actions]) => {
+      const field = `objects.${type}.${relation}`
+      return [
+        ...badName(`objects.${type}`, relation),
+        ...(actions.length === 0 ? [{ field, problem: 'is empty', fix: 'Name an action, or leave it out.' }] : []),
+        ...actions.flatMap((action, index) => checkScopeName(`${field}[${index}]`, action)),
+        ...checkDistinct(field, actions),
+      ]
+    }),
+  ])
 }
 
 /** For people and programs, in the words of the declarative file. */
@@ -273,8 +316,25 @@ export function settleApi(input: ApiInput): ApiSettings {
     accept: acceptedCredentials.filter((kind) => (input.accept ?? ['oauth']).includes(kind)),
     introspectionClients: [...(input.introspectionClients ?? [])].sort(),
     hideExistence: input.hideExistence ?? false,
-    scopes: Object.fromEntries(Object.entries(input.scopes ?? {}).sort(([a], [b]) => (a < b ? -1 : 1))),
+    tokenClaims: tokenClaims.filter((claim) => input.tokenClaims?.includes(claim)),
+    scopes: byName(input.scopes ?? {}, shortScope),
+    objects: byName(input.objects ?? {}, (relations) => byName(relations, (actions) => [...actions].sort())),
   }
+}
+
+function settleScope(scope: ScopeInput): { description: string; byRole: boolean } {
+  return typeof scope === 'string' ? { description: scope, byRole: false } : { ...scope, byRole: scope.byRole ?? false }
+}
+
+/** The shorter of the two ways to write it. */
+function shortScope(scope: ScopeInput): ScopeInput {
+  const { description, byRole } = settleScope(scope)
+  return byRole ? { description, byRole } : description
+}
+
+function byName<From, To>(record: Record<string, From>, settle: (value: From) => To): Record<string, To> {
+  const entries = Object.entries(record).map(([name, value]) => [name, settle(value)] as const)
+  return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)))
 }
 
 /** What is stored, in the shape of settleApi. */
@@ -286,8 +346,15 @@ export function apiSettings(record: ApiRecord): ApiSettings {
     accept: record.accept,
     introspectionClients: record.introspectionClients.map(({ clientId }) => clientId),
     hideExistence: record.hideExistence,
-    scopes: Object.fromEntries(record.scopes.map(({ name, description }) => [name, description])),
+    tokenClaims: record.tokenClaims,
+    scopes: Object.fromEntries(record.scopes.map(({ name, description, byRole }) => [name, { description, byRole }])),
+    objects: objectsOf(record),
   })
+}
+
+/** What is stored was checked before. */
+export function objectsOf(record: Pick<ApiRecord, 'objects'>): ApiObjects {
+  return record.objects as ApiObjects
 }
 
 async function refuseFlaws(tx: Prisma.TransactionClient, found: Flaw[], input: ApiInput): Promise<void> {
@@ -295,13 +362,15 @@ async function refuseFlaws(tx: Prisma.TransactionClient, found: Flaw[], input: A
   if (flaws.length > 0) throw new InvalidApi(flaws)
 }
 
-async function writeScopes(tx: Prisma.TransactionClient, apiIdentifier: string, scopes: Record<string, string>) {
-  for (const [name, description] of Object.entries(scopes))
+async function writeScopes(tx: Prisma.TransactionClient, apiIdentifier: string, scopes: Record<string, ScopeInput>) {
+  for (const [name, scope] of Object.entries(scopes)) {
+    const settled = settleScope(scope)
     await tx.scope.upsert({
       where: { apiIdentifier_name: { apiIdentifier, name } },
-      create: { apiIdentifier, name, description },
-      update: { description },
+      create: { apiIdentifier, name, ...settled },
+      update: settled,
     })
+  }
 }
 
 function recordApi(tx: Prisma.TransactionClient, event: AuditEventName, identifier: string, change: Change) {
@@ -310,9 +379,4 @@ function recordApi(tx: Prisma.TransactionClient, event: AuditEventName, identifi
     { event, outcome: 'success', actor: change.actor, target: { kind: 'api', id: identifier } },
     change.origin,
   )
-}
-
-/** Every API with its scopes, for processes that hold the configuration in memory. */
-export function findAllApis(db: Db): Promise<ApiRecord[]> {
-  return db.api.findMany({ include: { scopes: true, introspectionClients: true }, orderBy: { identifier: 'asc' } })
 }

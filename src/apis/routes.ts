@@ -7,7 +7,8 @@ import type { AuditEventName } from '#src/audit/events.ts'
 import { raiseConfigurationVersion } from '#src/db/configuration-version.ts'
 import type { Db, Prisma } from '#src/db/database.ts'
 import { atomically } from '#src/db/transaction.ts'
-import { checkDistinct, checkOneOf, type Flaw, quote, Refusal } from '#src/refusal.ts'
+import { checkDistinct, checkOneOf, checkWhole, type Flaw, quote, Refusal } from '#src/refusal.ts'
+import { checkScopeName, isScopeToken } from './scope-names.ts'
 
 export type RouteRecord = Prisma.RouteGetPayload<object>
 
@@ -21,6 +22,10 @@ type RouteInput = {
   roles?: string[] | undefined
   /** `owner@order:{id}`: the relation, the object's type, and the path parameter that names the object. */
   relation?: string | undefined
+  /** The sign-in must have reached one of them (RFC 9470). */
+  acrValues?: string[] | undefined
+  /** Seconds since the sign-in, at most. */
+  maxAge?: number | undefined
   /** true: nobody is asked anything. */
   anonymous?: boolean | undefined
   /** Earlier routes are tried first. */
@@ -32,6 +37,8 @@ type RouteSettings = {
   scopes: string[]
   roles: string[]
   relation: string | null
+  acrValues: string[]
+  maxAge: number | null
   anonymous: boolean
   position: number
 }
@@ -100,8 +107,15 @@ export function checkRouteKey({ host, method, path }: RouteKey): Flaw[] {
 const segmentPattern = /^(?:[A-Za-z0-9\-._~!$&'()+,=:@]*|\{[a-z][A-Za-z0-9_]{0,31}\})$/
 
 export function checkRoute({ path }: RouteKey, input: RouteInput): Flaw[] {
-  const { scopes = [], roles = [], relation, anonymous = false } = input
-  const flaws = [...checkDistinct('scopes', scopes), ...checkDistinct('roles', roles)]
+  const { scopes = [], roles = [], relation, acrValues = [], maxAge, anonymous = false } = input
+  const flaws = [
+    ...checkDistinct('scopes', scopes),
+    ...checkDistinct('roles', roles),
+    ...checkDistinct('acrValues', acrValues),
+    ...acrValues.flatMap((value, index) => (isScopeToken(value) ? [] : checkScopeName(`acrValues[${index}]`, value))),
+  ]
+  if (maxAge !== undefined)
+    flaws.push(...checkWhole('maxAge', maxAge, 1, 2_592_000, 'Write seconds: from one to thirty days.'))
   if (relation !== undefined) {
     const parameter = /^[a-z][a-z0-9_]{0,63}@[a-z][a-z0-9_]{0,63}:\{([a-z][A-Za-z0-9_]{0,31})\}$/.exec(relation)?.[1]
     if (!parameter)
@@ -117,10 +131,12 @@ export function checkRoute({ path }: RouteKey, input: RouteInput): Flaw[] {
         fix: 'Name a parameter of the path.',
       })
   }
-  if (anonymous && (scopes.length > 0 || roles.length > 0 || relation !== undefined))
+  const asks =
+    [scopes, roles, acrValues].some((list) => list.length > 0) || relation !== undefined || maxAge !== undefined
+  if (anonymous && asks)
     flaws.push({
       field: 'anonymous',
-      problem: 'is true although the route asks for scopes, roles or a relation',
+      problem: 'is true although the route asks for something',
       fix: 'Decide for one: an anonymous route lets everybody through.',
     })
   return flaws
@@ -133,6 +149,8 @@ export function settleRoute(input: RouteInput): RouteSettings {
     scopes: [...(input.scopes ?? [])].sort(),
     roles: [...(input.roles ?? [])].sort(),
     relation: input.relation ?? null,
+    acrValues: [...(input.acrValues ?? [])].sort(),
+    maxAge: input.maxAge ?? null,
     anonymous: input.anonymous ?? false,
     position: input.position,
   }
@@ -140,7 +158,12 @@ export function settleRoute(input: RouteInput): RouteSettings {
 
 /** What is stored, in the shape of settleRoute. */
 export function routeSettings(record: RouteRecord): RouteSettings {
-  return settleRoute({ ...record, api: record.apiIdentifier, relation: record.relation ?? undefined })
+  return settleRoute({
+    ...record,
+    api: record.apiIdentifier,
+    relation: record.relation ?? undefined,
+    maxAge: record.maxAge ?? undefined,
+  })
 }
 
 function parametersOf(path: string): string[] {

@@ -6,15 +6,25 @@ export const openidScopes = ['openid', 'profile', 'email', 'address', 'phone', '
 
 /** Sallyport's own API, `<issuer>/api`. */
 export const ownScopes: Readonly<Record<string, string>> = {
+  'access:evaluate': 'Ask whether somebody may do something',
   'apis:read': 'See APIs and their scopes',
   'apis:write': 'Create, change and delete APIs',
   'audit:read': 'Read the audit record',
   'audit:write': 'Manage exports of the audit record',
+  'checkup:read': 'See what the checkup says of the installation',
+  'checkup:write': 'Record backups for the checkup',
   'clients:read': 'See applications',
   'clients:write': 'Create, change and delete applications and their secrets',
   'keys:read': 'See signing keys and API keys',
   'keys:write': 'Rotate signing keys, create and revoke API keys',
+  'policies:read': 'See the policies of APIs, and try drafts',
+  'policies:write': 'Create, change, enforce and delete policies of APIs',
+  'push:write': 'Register devices for approval on a phone, and hand on what people answered',
+  'relations:read': 'See who stands how to which object',
+  'relations:write': 'Write and delete relations between objects and people',
   'revocations:read': 'Follow what was revoked',
+  'reviews:read': 'See access reviews',
+  'reviews:write': 'Begin access reviews, and approve or revoke their lines',
   'roles:read': 'See roles and who holds them',
   'roles:write': 'Create, change and delete roles',
   'settings:read': 'See settings',
@@ -23,6 +33,8 @@ export const ownScopes: Readonly<Record<string, string>> = {
   'tokens:write': 'Revoke grants and tokens',
   'users:read': 'See people',
   'users:write': 'Create, change, disable and delete people',
+  'webhooks:read': 'See webhooks and what was delivered to them',
+  'webhooks:write': 'Create, change and delete webhooks, and send events again',
 }
 
 /** RFC 6749 3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E ). Kept to 128 characters. */

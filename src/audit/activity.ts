@@ -1,4 +1,4 @@
-// The record as one person reads it: what they did, and what was done to them.
+// The record as one person reads it: what they did, and what was done to them. And as an administrator reads it of one thing.
 import type { Db } from '#src/db/database.ts'
 import type { AuditEventName } from './events.ts'
 
@@ -22,9 +22,12 @@ export const personEvents = [
   'factor.added',
   'factor.removed',
   'recovery_codes.created',
+  'device.remembered',
+  'device.forgotten',
   'user.data_exported',
   'user.deletion_requested',
   'api_key.created',
+  'api_key.rotated',
   'api_key.revoked',
   'setup.completed',
 ] as const satisfies readonly AuditEventName[]
@@ -53,10 +56,22 @@ export function listPersonEvents(
   // Two walks along an index, each as long as the page needs, not one over everything that was ever recorded.
   return db.$queryRaw<PersonEvent[]>`
     WITH mine AS (
-      (SELECT * FROM audit_event WHERE actor_kind = 'user' AND actor_id = ${userId} AND event = ANY (${events}) ORDER BY id DESC LIMIT ${most})
+      (SELECT * FROM audit_event WHERE actor_kind = 'user' AND actor_id = ${userId} AND event = ANY (${events}) ORDER BY at DESC, id DESC LIMIT ${most})
       UNION
-      (SELECT * FROM audit_event WHERE target_kind = 'user' AND target_id = ${userId} AND event = ANY (${events}) ORDER BY id DESC LIMIT ${most}))
+      (SELECT * FROM audit_event WHERE target_kind = 'user' AND target_id = ${userId} AND event = ANY (${events}) ORDER BY at DESC, id DESC LIMIT ${most}))
     SELECT m.at, m.event, NOT (m.actor_kind = 'user' AND m.actor_id = ${userId}) IS TRUE AS "byOthers", m.client_id AS "clientId",
       c.name AS "clientName", m.address, m.user_agent AS "userAgent"
-    FROM mine m LEFT JOIN client c ON c.id = m.client_id ORDER BY m.id DESC OFFSET ${page.skip} LIMIT ${page.limit}`
+    FROM mine m LEFT JOIN client c ON c.id = m.client_id ORDER BY m.at DESC, m.id DESC OFFSET ${page.skip} LIMIT ${page.limit}`
+}
+
+export type TargetEvent = { at: Date; event: string; actorKind: string | null; actorId: string | null }
+
+/** What was done to one thing, newest first. */
+export function listTargetEvents(db: Db, target: { kind: string; id: string }, limit: number): Promise<TargetEvent[]> {
+  return db.auditEvent.findMany({
+    where: { targetKind: target.kind, targetId: target.id },
+    orderBy: { id: 'desc' },
+    take: limit,
+    select: { at: true, event: true, actorKind: true, actorId: true },
+  })
 }

@@ -1,5 +1,8 @@
 // The append-only record of who did what. Rows are written in the same commit as their effect: inside a request through the
 // unit of work (src/tokens/unit-of-work.ts), elsewhere through recordAudit in the caller's transaction. Never a secret in `detail`.
+//
+// What becomes of a row: committed -> sealed within a second (seal.ts) -> signed within a minute (checkpoints.ts) -> streamed (stream.ts), searched
+// (search.ts), exported (export.ts), verified (verify.ts) -> removed (retention.ts).
 import type { Db } from '#src/db/database.ts'
 import type { AuditEventName } from './events.ts'
 
@@ -19,6 +22,8 @@ export type AuditOrigin = {
   address?: string | undefined
   userAgent?: string | undefined
   requestId?: string | undefined
+  /** The X-Decision-Id of the refusal that was answered. */
+  decisionId?: string | undefined
 }
 
 export type AuditRow = {
@@ -32,6 +37,7 @@ export type AuditRow = {
   address: string | null
   userAgent: string | null
   requestId: string | null
+  decisionId: string | null
   detail: object
 }
 
@@ -47,6 +53,7 @@ export function auditRow(entry: AuditEntry, origin: AuditOrigin = {}): AuditRow 
     address: origin.address ?? null,
     userAgent: origin.userAgent?.slice(0, 256) ?? null,
     requestId: origin.requestId ?? null,
+    decisionId: origin.decisionId ?? null,
     detail: entry.detail ?? {},
   }
 }

@@ -2,12 +2,15 @@
 //   a look -> own API and owner role -> signing keys -> SALLYPORT_CONFIG -> first administrator -> demo clients (development only)
 //   -> banner
 import { readFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import type { Change } from '#src/audit/change.ts'
 import type { Config } from '#src/config.ts'
+import { readConfigurationVersion } from '#src/db/configuration-version.ts'
 import type { Database } from '#src/db/database.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
 import { ensureSigningKeys } from '#src/keys/signing-keys.ts'
 import type { Log } from '#src/log.ts'
+import { isApplied, rememberApplied } from './applied-file.ts'
 import { composeBanner } from './banner.ts'
 import { ensureDemo, removeDemo } from './demo.ts'
 import { ensureFirstAdministrator } from './first-administrator.ts'
@@ -39,23 +42,46 @@ export async function bootstrap({
   if (!found.ownApi) await ensureOwnApi(database, ownApi, change)
   if (!found.ownerRole) await ensureOwnerRole(database, change)
   if (!found.signingKeys) await ensureSigningKeys(database, secretKeys, change.now)
-  if (config.configFile) await applyFile(database, config.configFile, change, log)
+  if (config.configFile) await applyFile({ database, secretKeys, log }, config.configFile, change)
   const setup = found.administrator ? undefined : await ensureFirstAdministrator(database, config, change)
   if (config.production && found.demo) await removeDemo(database, change)
   const demo = config.production ? undefined : await ensureDemo(database, secretKeys, ownApi, change)
   return { banner: composeBanner(config.issuerUrl, { setup, demo }) }
 }
 
-async function applyFile(database: Database, file: string, change: Change, log: Log): Promise<void> {
+async function applyFile(
+  { database, secretKeys, log }: { database: Database; secretKeys: SecretKeys; log: Log },
+  file: string,
+  change: Change,
+): Promise<void> {
   const text = readText(file)
-  // Many installations have no such file; its language takes a while to load.
-  const [{ parseDeclaration }, { applyDeclaration }] = await Promise.all([
+  const version = await readConfigurationVersion(database)
+  if (await isApplied(database, secretKeys, text)) return log.info({ event: 'configuration.unchanged', file })
+  // Most starts find the file as it was; its language takes a while to load.
+  const [
+    { parseDeclaration },
+    { applyDeclaration },
+    { readLogos },
+    { readPolicyTexts },
+    { expandRoutes, namesDocuments },
+  ] = await Promise.all([
     import('#src/declaration/parse.ts'),
     import('#src/declaration/apply.ts'),
+    import('#src/declaration/logos.ts'),
+    import('#src/declaration/policy-texts.ts'),
+    import('#src/declaration/routes.ts'),
   ])
-  const declaration = parseDeclaration(text)
-  const changes = await applyDeclaration(database, declaration, { ...change, prune: false, dryRun: false })
+  const written = parseDeclaration(text)
+  const declaration = expandRoutes(written, dirname(file))
+  const logos = readLogos(declaration, dirname(file))
+  const policyTexts = readPolicyTexts(declaration, dirname(file))
+  const named = { logos, policyTexts }
+  const changes = await applyDeclaration(database, declaration, { ...change, prune: false, dryRun: false, ...named })
   log.info({ event: 'configuration.applied', file, changes: changes.length })
+  // People change without the configuration's version, and files that this one names without its text: such a file is compared at every start.
+  const namesFiles = logos.size > 0 || policyTexts.size > 0 || namesDocuments(written)
+  if (changes.length === 0 && !declaration.users && !namesFiles)
+    await rememberApplied(database, secretKeys, { text, version })
 }
 
 function readText(file: string): string {

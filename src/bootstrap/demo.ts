@@ -1,6 +1,9 @@
 // Outside production only: two clients and an API key to try things with. Their secrets are derived from SECRET_KEY, so that every
 // start can print them again while the database holds hashes, as for every other secret.
-import { apiKeyId, formatApiKey, listApiKeys, revokeApiKey, storeApiKey } from '#src/access/api-keys.ts'
+
+import { revokeApiKey, storeApiKey } from '#src/access/api-keys/api-keys.ts'
+import { findApiKeyId, listApiKeys } from '#src/access/api-keys/reads.ts'
+import { formatApiKey } from '#src/access/api-keys/values.ts'
 import type { Change } from '#src/audit/change.ts'
 import { createClient, deleteClient, findClient, updateClient } from '#src/clients/clients.ts'
 import { demoServiceId, demoWebId } from '#src/clients/demo-clients.ts'
@@ -69,7 +72,8 @@ async function ensureClient(
   await addClientSecret(tx, id, { value: secret }, change)
 }
 
-/** Keys derived from a SECRET_KEY that has gone are revoked. A demo key that an operator revoked stays revoked. */
+/** Keys derived from a SECRET_KEY that has gone are revoked. A demo key that an operator revoked stays revoked; one that ended with all
+ *  tokens of its client is made again, since its value cannot be another. */
 async function ensureApiKey(
   tx: Prisma.TransactionClient,
   ownApi: string,
@@ -77,8 +81,14 @@ async function ensureApiKey(
   change: Change,
 ): Promise<void> {
   const owner = { clientId: demoServiceId }
-  const keys = await listApiKeys(tx, owner)
-  for (const key of keys) if (key.id !== apiKeyId(value) && !key.revokedAt) await revokeApiKey(tx, key.id, change)
-  if (keys.some((key) => key.id === apiKeyId(value))) return
-  await storeApiKey(tx, value, { name: 'Demo key', apiIdentifier: ownApi, scopes: ['clients:read'], owner }, change)
+  const [keys, id, client] = [
+    await listApiKeys(tx, { owner }, change.now),
+    await findApiKeyId(tx, value),
+    await findClient(tx, demoServiceId),
+  ]
+  for (const key of keys) if (key.id !== id && !key.revokedAt) await revokeApiKey(tx, key.id, change)
+  if (client?.disabledAt || (id !== undefined && keys.find((key) => key.id === id)?.state !== 'ended')) return
+  if (id !== undefined) await tx.apiKey.delete({ where: { id } })
+  const apis = { [ownApi]: ['clients:read'] }
+  await storeApiKey(tx, value, { name: 'Demo key', apis, owner, expiresAt: null }, change)
 }

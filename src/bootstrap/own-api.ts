@@ -14,7 +14,10 @@ const settings = {
   name: 'Sallyport',
   accessTokenFormat: 'opaque',
   accept: ['oauth', 'api_key', 'basic'],
-  scopes: ownScopes,
+  // What a person let a client do here is bounded by what the person may do, at every moment.
+  scopes: Object.fromEntries(
+    Object.entries(ownScopes).map(([name, description]) => [name, { description, byRole: true }]),
+  ),
 }
 
 export function ensureOwnApi(database: Database, identifier: string, change: Change): Promise<void> {
@@ -32,7 +35,7 @@ export function ensureOwnApi(database: Database, identifier: string, change: Cha
     if (existing.identifier !== identifier)
       await tx.api.update({ where: { identifier: existing.identifier }, data: { identifier } })
     await tx.scope.createMany({
-      data: missing.map(([name, description]) => ({ apiIdentifier: identifier, name, description })),
+      data: missing.map(([name, description]) => ({ apiIdentifier: identifier, name, description, byRole: true })),
     })
     await recordUpdate(tx, 'api.updated', { kind: 'api', id: identifier }, change)
   })

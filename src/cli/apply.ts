@@ -1,12 +1,17 @@
 // sallyport apply: make the configuration what a file says. One transaction: everything or nothing.
 import { readFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import type { Command } from 'commander'
 import { applyDeclaration } from '#src/declaration/apply.ts'
-import type { PlannedChange } from '#src/declaration/compare.ts'
+import { readLogos } from '#src/declaration/logos.ts'
 import { parseDeclaration } from '#src/declaration/parse.ts'
+import { readPolicyTexts } from '#src/declaration/policy-texts.ts'
+import { expandRoutes } from '#src/declaration/routes.ts'
+import type { PlannedChange } from '#src/declaration/steps.ts'
 import { settlePasswords } from '#src/factors/password-settings.ts'
 import type { CliDeps } from './deps.ts'
 import { cliChange } from './input.ts'
+import { lineDiff } from './line-diff.ts'
 
 export function register(program: Command, deps: CliDeps): void {
   program
@@ -17,9 +22,12 @@ export function register(program: Command, deps: CliDeps): void {
     .option('--prune', 'also remove what the sections of the file do not list', false)
     .action(async ({ file, dryRun, prune }: { file: string; dryRun: boolean; prune: boolean }) => {
       settlePasswords(deps.config())
-      const declaration = parseDeclaration(readText(deps, file))
+      const declaration = expandRoutes(parseDeclaration(readText(deps, file)), dirname(file))
+      const logos = readLogos(declaration, dirname(file))
+      const policyTexts = readPolicyTexts(declaration, dirname(file))
       const database = await deps.openDatabase()
-      const changes = await applyDeclaration(database, declaration, { ...cliChange(deps), dryRun, prune })
+      const named = { logos, policyTexts }
+      const changes = await applyDeclaration(database, declaration, { ...cliChange(deps), dryRun, prune, ...named })
       deps.out({ changes }, describe(changes, dryRun))
     })
 }
@@ -38,13 +46,18 @@ function describe(changes: readonly PlannedChange[], dryRun: boolean): string {
   if (changes.length === 0) return 'Nothing to change.'
   const lines = changes.flatMap(({ action, kind, id, fields = {} }) => [
     `${signs[action]} ${kind.padEnd(6)} ${id}`,
-    ...Object.entries(fields).map(
-      ([name, { from, to }]) => `           ${name}: ${JSON.stringify(from)} -> ${JSON.stringify(to)}`,
-    ),
+    ...Object.entries(fields).flatMap(([name, { from, to }]) => describeField(name, from, to)),
   ])
   const count = (action: PlannedChange['action']) => changes.filter((change) => change.action === action).length
   const numbers = `${count('create')} created, ${count('update')} updated, ${count('delete')} deleted`
   return [...lines, '', dryRun ? `Dry run, nothing was changed. Would be: ${numbers}.` : `Applied: ${numbers}.`].join(
     '\n',
   )
+}
+
+function describeField(name: string, from: unknown, to: unknown): string[] {
+  const indent = ' '.repeat(11)
+  if (typeof from === 'string' && typeof to === 'string' && `${from}${to}`.includes('\n'))
+    return [`${indent}${name}:`, ...lineDiff(from, to).map((line) => `${indent}  ${line}`)]
+  return [`${indent}${name}: ${JSON.stringify(from)} -> ${JSON.stringify(to)}`]
 }

@@ -1,10 +1,13 @@
 // sallyport clients: registered applications and their secrets.
 import type { Command } from 'commander'
 import { createClient, deleteClient, findClient, listClients, setClientDisabled } from '#src/clients/clients.ts'
-import { ClientNotFound } from '#src/clients/errors.ts'
+import { ClientNotFound, InvalidClient } from '#src/clients/errors.ts'
+import { logoHash, setClientLogo } from '#src/clients/logos.ts'
+import { mostBytes, type Picture, readPicture } from '#src/clients/pictures.ts'
 import { addClientSecret, newClientSecret, removeClientSecret } from '#src/clients/secrets.ts'
 import { type ClientInput, describeClient } from '#src/clients/settings.ts'
 import { type ClientType, clientTypes, hasSecret } from '#src/clients/types.ts'
+import { readAtMost } from '#src/declaration/beside.ts'
 import type { CliDeps } from './deps.ts'
 import { cliChange, collect, collectApi, readSecret, wholeNumber } from './input.ts'
 import { details, table } from './table.ts'
@@ -17,6 +20,10 @@ type CreateOptions = {
   postLogoutRedirectUri?: string[]
   scope?: string[]
   api?: Record<string, string[]>
+  defaultScope?: string[]
+  defaultApi?: Record<string, string[]>
+  optionalScope?: string[]
+  optionalApi?: Record<string, string[]>
   refreshTokenTtlSeconds?: number
   refreshTokenIdleTtlSeconds?: number
   secondFactor?: string
@@ -54,7 +61,14 @@ export function register(program: Command, deps: CliDeps): void {
       const record = await findClient(prisma, id)
       if (!record) throw new ClientNotFound(id)
       const shown = describeClient(record)
-      deps.out(shown, details({ ...shown, secrets: shown.secrets.map(describeSecret) }))
+      deps.out(
+        shown,
+        details({
+          ...shown,
+          optionalScopes: shown.optionalScopes ?? 'any but openid',
+          secrets: shown.secrets.map(describeSecret),
+        }),
+      )
     })
 
   clients
@@ -68,6 +82,14 @@ export function register(program: Command, deps: CliDeps): void {
     .option('--post-logout-redirect-uri <uri>', 'may be given several times', collect)
     .option('--scope <scope>', 'an OpenID scope; may be given several times', collect)
     .option('--api <identifier=scope,scope>', 'scopes of an API; may be given several times', collectApi)
+    .option(
+      '--default-scope <scope>',
+      'an OpenID scope of requests that name none; may be given several times',
+      collect,
+    )
+    .option('--default-api <identifier=scope,scope>', 'scopes of an API in requests that name none', collectApi)
+    .option('--optional-scope <scope>', 'an OpenID scope that people may leave out (otherwise any but openid)', collect)
+    .option('--optional-api <identifier=scope,scope>', 'scopes of an API that people may leave out', collectApi)
     .option('--refresh-token-ttl-seconds <seconds>', 'how long a person stays signed in at most', wholeNumber)
     .option('--refresh-token-idle-ttl-seconds <seconds>', 'and how long without using it', wholeNumber)
     .option('--second-factor <policy>', 'optional | required, from everybody who signs in')
@@ -85,6 +107,25 @@ export function register(program: Command, deps: CliDeps): void {
       deps.out(
         { ...describeClient(record), ...shown },
         [`Created ${id}.`, ...describeNewSecret(shown.clientSecret)].join('\n'),
+      )
+    })
+
+  clients
+    .command('set-logo')
+    .description(
+      'the picture that people see beside its name: PNG, JPEG or WebP, at most 64 KiB and 1024 x 1024 pixels',
+    )
+    .argument('<client>', 'its id')
+    .argument('[file]', 'the picture')
+    .option('--no-logo', 'take it away')
+    .action(async (id: string, file: string | undefined, { logo }: { logo: boolean }, command: Command) => {
+      if ((file === undefined) === logo) command.error('error: name a file, or give --no-logo', { exitCode: 2 })
+      const picture = file === undefined ? null : readLogo(deps, file)
+      const { prisma } = await deps.openDatabase()
+      await setClientLogo(prisma, id, picture, cliChange(deps))
+      deps.out(
+        { clientId: id, logo: picture && logoHash(picture.name) },
+        picture ? `${id} has a logo now.` : `${id} has no logo any more.`,
       )
     })
 
@@ -149,8 +190,21 @@ export function register(program: Command, deps: CliDeps): void {
     })
 }
 
+function readLogo(deps: CliDeps, file: string): Picture {
+  let bytes: Buffer
+  try {
+    bytes = readAtMost(file, mostBytes)
+  } catch (error) {
+    return deps.fail(`${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown reason'}).`)
+  }
+  const read = readPicture('logo', bytes)
+  if ('flaws' in read) throw new InvalidClient(read.flaws)
+  return read.picture
+}
+
 function inputOf(options: CreateOptions): ClientInput {
   const { name, profile, redirectUri, postLogoutRedirectUri, scope, api } = options
+  const { defaultScope, defaultApi, optionalScope, optionalApi } = options
   const { refreshTokenTtlSeconds, refreshTokenIdleTtlSeconds, secondFactor } = options
   return {
     type: options.type as ClientType, // the room refuses what is not one
@@ -161,6 +215,10 @@ function inputOf(options: CreateOptions): ClientInput {
       postLogoutRedirectUris: postLogoutRedirectUri,
       scopes: scope,
       apis: api,
+      defaultScopes: defaultScope,
+      defaultApiScopes: defaultApi,
+      optionalScopes: optionalScope,
+      optionalApiScopes: optionalApi,
       refreshTokenTtlSeconds,
       refreshTokenIdleTtlSeconds,
       secondFactor,

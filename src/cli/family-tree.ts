@@ -1,4 +1,5 @@
 // A family of tokens for a terminal: one line for each, what was issued for what drawn as a tree, and why it is over.
+import { type FamilyNode, treeOf } from '#src/tokens/family-tree.ts'
 import type { Family, FamilyToken } from '#src/tokens/lineage.ts'
 import { table } from './table.ts'
 
@@ -55,32 +56,19 @@ export function drawFamily({ asked, session, grant, tokens, more }: Family): str
   return more ? `${drawn}\nThe family is larger: these are its newest tokens.` : drawn
 }
 
-/** A refresh token stands beside the one it replaced, not below it: otherwise a month of use would run off the screen. */
 function branches(
   tokens: readonly FamilyToken[],
   { below, indent }: { below: boolean; indent: string },
 ): { token: FamilyToken; prefix: string }[] {
-  const known = new Map(tokens.map((token) => [token.id, token]))
-  /** What a token is drawn under: the first ancestor that is not its own earlier generation. */
-  const stands = (token: FamilyToken): string | null => {
-    let parent = token.parent === null ? undefined : known.get(token.parent)
-    while (token.generation !== null && parent?.generation != null)
-      parent = parent.parent === null ? undefined : known.get(parent.parent)
-    return parent?.id ?? null
-  }
-  const under = new Map<string | null, FamilyToken[]>()
-  for (const token of tokens) under.set(stands(token), [...(under.get(stands(token)) ?? []), token])
   const drawn: { token: FamilyToken; prefix: string }[] = []
-  const draw = (parent: string | null, before: string): void => {
-    const list = under.get(parent) ?? []
-    for (const [index, token] of list.entries()) {
-      const last = index === list.length - 1
-      const top = parent === null && !below
+  const draw = (nodes: readonly FamilyNode[], before: string, top: boolean): void => {
+    for (const [index, { token, children }] of nodes.entries()) {
+      const last = index === nodes.length - 1
       drawn.push({ token, prefix: top ? '' : `${before}${last ? '└ ' : '├ '}` })
-      draw(token.id, top ? '' : `${before}${last ? '  ' : '│ '}`)
+      draw(children, top ? '' : `${before}${last ? '  ' : '│ '}`, false)
     }
   }
-  draw(null, indent)
+  draw(treeOf(tokens), indent, !below)
   return drawn
 }
 

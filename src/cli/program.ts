@@ -37,8 +37,19 @@ const commands = {
   clients: () => import('./clients.ts'),
   users: () => import('./users.ts'),
   apis: () => import('./apis.ts'),
+  routes: () => import('./routes.ts'),
+  probe: () => import('./probe.ts'),
+  policies: () => import('./policies.ts'),
   keys: () => import('./keys.ts'),
+  'api-keys': () => import('./api-keys.ts'),
   tokens: () => import('./tokens.ts'),
+  relations: () => import('./relations.ts'),
+  webhooks: () => import('./webhooks.ts'),
+  why: () => import('./why.ts'),
+  audit: () => import('./audit.ts'),
+  reviews: () => import('./reviews.ts'),
+  doctor: () => import('./doctor.ts'),
+  backup: () => import('./backup.ts'),
 }
 
 /** @returns after the command; `start` goes on listening. The exit code is in `process.exitCode`. */
@@ -54,7 +65,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   for (const command of await commandsFor(argv)) command.register(program, deps)
   for (const command of everyCommand(program)) command.exitOverride().copyInheritedSettings(program)
   try {
-    await program.parseAsync([...argv])
+    await program.parseAsync(idsBehindOptions(program, argv))
   } catch (error) {
     process.exitCode = report(error, json)
   } finally {
@@ -69,6 +80,19 @@ function commandsFor([, , ...words]: readonly string[]): Promise<
   const named = words.find((word) => !word.startsWith('-')) ?? ''
   const wanted = Object.hasOwn(commands, named) ? [commands[named as keyof typeof commands]] : Object.values(commands)
   return Promise.all(wanted.map((load) => load()))
+}
+
+/** Ids are base64url, so one in 64 begins with a hyphen. No option here is a hyphen and 42 characters: such a word is a value. */
+function idsBehindOptions(program: Command, argv: readonly string[]): string[] {
+  const withValue = new Set(
+    everyCommand(program).flatMap(({ options }) => options.filter((o) => o.required).map((o) => o.long)),
+  )
+  const end = argv.includes('--') ? argv.indexOf('--') : argv.length
+  const isId = (word: string, at: number) => at < end && /^-[\w-]{42}$/.test(word) && !withValue.has(argv[at - 1])
+  const ids = argv.filter(isId)
+  return ids.length === 0
+    ? [...argv]
+    : [...argv.slice(0, end).filter((word, at) => !isId(word, at)), '--', ...ids, ...argv.slice(end + 1)]
 }
 
 function createDeps(json: boolean): { deps: CliDeps; close(): Promise<void> } {

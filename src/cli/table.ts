@@ -26,7 +26,7 @@ export function details(fields: Record<string, unknown>): string {
 }
 
 /** Control characters and direction overrides in a stored name must not rewrite the operator's screen. */
-function printable(text: string): string {
+export function printable(text: string): string {
   return text.replace(/[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu, '?')
 }
 

@@ -112,13 +112,17 @@ async function settle(database: Database, targets: Targets): Promise<Meant> {
     return {
       target: { kind: 'user', id: person.id },
       named: { user: person.id },
-      words: `every session and token of ${person.email}`,
+      words: `every session, token and API key of ${person.email}`,
     }
   }
   if (client !== undefined)
-    return { target: { kind: 'client', id: client }, named: { client }, words: `every token of ${client}` }
+    return { target: { kind: 'client', id: client }, named: { client }, words: `every token and API key of ${client}` }
   if (api !== undefined)
-    return { target: { kind: 'api', identifier: api }, named: { api }, words: `every token for ${api}` }
+    return {
+      target: { kind: 'api', identifier: api },
+      named: { api },
+      words: `every token for ${api}, and what API keys may do there`,
+    }
   const moment = before ?? 'now'
   const written = moment === 'now' ? moment : moment.toISOString()
   return {
@@ -128,13 +132,14 @@ async function settle(database: Database, targets: Targets): Promise<Meant> {
   }
 }
 
-function inWords({ accessTokens, refreshTokens, codes, grants, sessions, more }: Counts): string {
+function inWords({ accessTokens, refreshTokens, codes, grants, sessions, apiKeys, more }: Counts): string {
   const lines = [
     [accessTokens, 'access tokens'],
     [refreshTokens, 'refresh tokens'],
     [codes, 'codes'],
     [grants, 'grants'],
     [sessions, 'sessions'],
+    [apiKeys, 'API keys'],
   ].map(([count, what]) => `${String(count).padStart(8)} ${what}`)
   return [...lines, ...(more ? [`There are more: ${mostLookedAt} rows were looked at.`] : [])].join('\n')
 }

@@ -9,8 +9,10 @@ import { raiseConfigurationVersion } from '#src/db/configuration-version.ts'
 import type { Db, Prisma } from '#src/db/database.ts'
 import { atomically } from '#src/db/transaction.ts'
 import { type Flaw, quote } from '#src/refusal.ts'
+import { demoServiceId, demoWebId } from './demo-clients.ts'
 import { ClientExists, ClientNotFound, InvalidClient } from './errors.ts'
 import { checkNotOwnClient } from './own-client.ts'
+import { replaceScopes, scopeColumns, scopeRows } from './scope-choices.ts'
 import { addClientSecret } from './secrets.ts'
 import {
   type ClientInput,
@@ -58,12 +60,13 @@ export function createClient(
       input,
     )
     await raiseConfigurationVersion(tx, change.now)
+    const settings = settleClient(id, input)
     // One statement decides between two creators: the loser inserts nothing.
     const { count } = await tx.client.createMany({
       data: [
         {
           id,
-          ...columns(settleClient(id, input)),
+          ...columns(settings),
           // Random, not 0: a client made again under an old id must not bring the old one's tokens back to life.
           generation: randomInt(1, 2 ** 30),
           createdAt: change.now,
@@ -73,7 +76,7 @@ export function createClient(
       skipDuplicates: true,
     })
     if (count === 0) throw new ClientExists(id)
-    await tx.clientScope.createMany({ data: scopeRows(id, input.apis) })
+    await tx.clientScope.createMany({ data: scopeRows(id, settings) })
     await recordClient(tx, 'client.created', id, change)
     for (const secret of secrets) await addClientSecret(tx, id, secret, change)
     return existing(tx, id)
@@ -92,8 +95,7 @@ export function updateClient(db: Db, id: string, input: ClientInput, change: Cha
       data: { ...columns(settings), updatedAt: change.now },
     })
     if (count === 0) throw new ClientNotFound(id)
-    await tx.clientScope.deleteMany({ where: { clientId: id } })
-    await tx.clientScope.createMany({ data: scopeRows(id, input.apis) })
+    await replaceScopes(tx, id, scopeRows(id, settings))
     if (typeRules[settings.type].tokenEndpointAuthMethod === 'none')
       await tx.clientSecret.deleteMany({ where: { clientId: id } })
     await recordClient(tx, 'client.updated', id, change)
@@ -147,6 +149,28 @@ async function checkClientApis(db: Db, apis: Readonly<Record<string, readonly st
   return unknownScopes(apis, new Map(known.map((api) => [api.identifier, api.scopes.map((scope) => scope.name)])))
 }
 
+/** Every role that a client holds must exist. */
+async function checkClientRoles(db: Db, roles: readonly string[]): Promise<Flaw[]> {
+  if (roles.length === 0) return []
+  const storable = roles.filter((name) => name.isWellFormed() && !name.includes('\0'))
+  const known = await db.role.findMany({ where: { name: { in: storable } }, select: { name: true } })
+  return unknownRoles(roles, new Set(known.map(({ name }) => name)))
+}
+
+function unknownRoles(roles: readonly string[], known: ReadonlySet<string>): Flaw[] {
+  return roles.flatMap((name, index) =>
+    known.has(name)
+      ? []
+      : [
+          {
+            field: `roles[${index}]`,
+            problem: `is ${quote(name)}, which is not a role here`,
+            fix: 'Create the role first, or correct its name.',
+          },
+        ],
+  )
+}
+
 /** @param known scope names by API identifier */
 export function unknownScopes(
   apis: Readonly<Record<string, readonly string[]>>,
@@ -175,18 +199,18 @@ export function unknownScopes(
 }
 
 async function refuseFlaws(tx: Prisma.TransactionClient, found: Flaw[], input: ClientInput): Promise<void> {
-  const flaws = [...found, ...(await checkClientApis(tx, input.apis ?? {}))]
+  const flaws = [
+    ...found,
+    ...(await checkClientApis(tx, input.apis ?? {})),
+    ...(await checkClientRoles(tx, input.roles ?? [])),
+  ]
   if (flaws.length > 0) throw new InvalidClient(flaws)
 }
 
-function columns({ apis: _, ...settings }: ClientSettings) {
-  return { ...settings, tokenEndpointAuthMethod: typeRules[settings.type].tokenEndpointAuthMethod }
-}
-
-function scopeRows(clientId: string, apis: ClientInput['apis'] = {}) {
-  return Object.entries(apis).flatMap(([apiIdentifier, names]) =>
-    names.map((scopeName) => ({ clientId, apiIdentifier, scopeName })),
-  )
+function columns(settings: ClientSettings) {
+  const { apis: _, defaultApiScopes: __, optionalScopes: ___, optionalApiScopes: ____, ...others } = settings
+  const { tokenEndpointAuthMethod } = typeRules[settings.type]
+  return { ...others, ...scopeColumns(settings), tokenEndpointAuthMethod }
 }
 
 function existing(tx: Prisma.TransactionClient, id: string): Promise<ClientRecord> {
@@ -205,4 +229,13 @@ function recordClient(
     { event, outcome: 'success', actor: change.actor, target: { kind: 'client', id }, clientId: id, detail },
     change.origin,
   )
+}
+
+/** Whether there is one that somebody made, and not a development server for itself. */
+export async function hasClients(db: Db): Promise<boolean> {
+  const found = await db.client.findFirst({
+    where: { id: { notIn: [demoServiceId, demoWebId] } },
+    select: { id: true },
+  })
+  return found !== null
 }

@@ -20,7 +20,10 @@ export function ownClient(issuerUrl: string): ClientRecord {
     grantTypes: ['authorization_code'],
     redirectUris: [issuerUrl + ownCallbackPath],
     postLogoutRedirectUris: [],
+    roles: [],
     scopes: ['openid'],
+    defaultScopes: [],
+    requiredScopes: [],
     tokenEndpointAuthMethod: 'none',
     secondFactor: 'optional', // what the person’s roles and own factors ask for still counts
     idTokenSignedResponseAlg: 'ES256',
@@ -32,6 +35,7 @@ export function ownClient(issuerUrl: string): ClientRecord {
     logoUri: null,
     policyUri: null,
     tosUri: null,
+    logo: null,
     generation: 0,
     disabledAt: null,
     createdAt: epoch,

@@ -7,8 +7,7 @@ import type { Change } from '#src/audit/change.ts'
 import { raiseConfigurationVersion } from '#src/db/configuration-version.ts'
 import type { Db } from '#src/db/database.ts'
 import { atomically } from '#src/db/transaction.ts'
-import type { Flaw } from '#src/refusal.ts'
-import { Refusal } from '#src/refusal.ts'
+import { type Flaw, quote, Refusal } from '#src/refusal.ts'
 import { ClientNotFound, InvalidClient } from './errors.ts'
 import { type ClientType, hasSecret } from './types.ts'
 
@@ -17,6 +16,8 @@ export class SecretNotFound extends Refusal {
     super('missing', [{ field: 'secretId', problem: `${id} is not a secret of this client`, fix: 'List its secrets.' }])
   }
 }
+
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
 /** 256 random bits, base64url: 43 characters that need no escaping in a form, a header or a shell. */
 export const newClientSecret = (): string => randomBytes(32).toString('base64url')
@@ -101,9 +102,30 @@ export function addClientSecret(
   })
 }
 
+/** A new secret; those there are stay good for the overlap, so that whoever uses one has the time to change it.
+ *  @throws ClientNotFound, InvalidClient */
+export function rotateClientSecret(
+  db: Db,
+  clientId: string,
+  secret: { value: string; expiresAt?: Date | null },
+  { overlapSeconds }: { overlapSeconds: number },
+  change: Change,
+): Promise<string> {
+  return atomically(db, async (tx) => {
+    const id = await addClientSecret(tx, clientId, secret, change)
+    const end = new Date(change.now.getTime() + overlapSeconds * 1000)
+    await tx.clientSecret.updateMany({
+      where: { clientId, id: { not: id }, OR: [{ expiresAt: null }, { expiresAt: { gt: end } }] },
+      data: { expiresAt: end },
+    })
+    return id
+  })
+}
+
 /** @throws SecretNotFound */
 export function removeClientSecret(db: Db, clientId: string, secretId: string, change: Change): Promise<void> {
   return atomically(db, async (tx) => {
+    if (!uuid.test(secretId)) throw new SecretNotFound(quote(secretId))
     await raiseConfigurationVersion(tx, change.now)
     const { count } = await tx.clientSecret.deleteMany({ where: { id: secretId, clientId } })
     if (count === 0) throw new SecretNotFound(secretId)

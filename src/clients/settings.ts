@@ -2,7 +2,15 @@
 import { openidScopes } from '#src/apis/scope-names.ts'
 import type { Prisma } from '#src/db/database.ts'
 import { checkDistinct, checkOneOf, checkText, checkWhole, type Flaw, quote } from '#src/refusal.ts'
+import { logoHash } from './logos.ts'
 import { checkRedirectUri } from './redirect-uris.ts'
+import {
+  checkScopeChoices,
+  type ScopeChoices,
+  type ScopeChoicesInput,
+  settleScopeChoices,
+  storedScopeChoices,
+} from './scope-choices.ts'
 import {
   type ClientType,
   clientProfiles,
@@ -15,7 +23,7 @@ import {
 export type ClientRecord = Prisma.ClientGetPayload<{ include: { secrets: true; apiScopes: true } }>
 
 /** What a person may say about a client. Whatever is left out takes the default of its type. */
-export type ClientInput = {
+export type ClientInput = ScopeChoicesInput & {
   type: ClientType
   name?: string | undefined
   profile?: string | undefined
@@ -24,6 +32,8 @@ export type ClientInput = {
   postLogoutRedirectUris?: readonly string[] | undefined
   /** OpenID scopes */
   scopes?: readonly string[] | undefined
+  /** What it holds when it acts for itself; of type service only. */
+  roles?: readonly string[] | undefined
   /** {"<api identifier>": ["scope", …]} */
   apis?: Readonly<Record<string, readonly string[]>> | undefined
   idTokenSignedResponseAlg?: string | undefined
@@ -40,7 +50,7 @@ export type ClientInput = {
 }
 
 /** The same with every default filled in; sets are sorted, so that two descriptions of one client are equal. */
-export type ClientSettings = {
+export type ClientSettings = ScopeChoices & {
   type: ClientType
   name: string
   profile: string
@@ -48,6 +58,7 @@ export type ClientSettings = {
   redirectUris: string[]
   postLogoutRedirectUris: string[]
   scopes: string[]
+  roles: string[]
   apis: Record<string, string[]>
   idTokenSignedResponseAlg: string
   refreshLeewaySeconds: number
@@ -85,7 +96,15 @@ export function checkClient(input: ClientInput): Flaw[] {
   if (typeFlaws.length > 0) return typeFlaws
   const rules = typeRules[input.type]
   const flaws: Flaw[] = []
-  const { profile = 'default', redirectUris = [], postLogoutRedirectUris = [], scopes, grantTypes, apis = {} } = input
+  const {
+    profile = 'default',
+    redirectUris = [],
+    postLogoutRedirectUris = [],
+    scopes,
+    grantTypes,
+    apis = {},
+    roles = [],
+  } = input
 
   if (input.name !== undefined) flaws.push(...checkText('name', input.name, 128))
   flaws.push(...checkOneOf('profile', profile, clientProfiles))
@@ -93,7 +112,7 @@ export function checkClient(input: ClientInput): Flaw[] {
     flaws.push(...checkOneOf('idTokenSignedResponseAlg', input.idTokenSignedResponseAlg, idTokenAlgorithms))
 
   for (const [index, grantType] of (grantTypes ?? []).entries())
-    flaws.push(...checkOneOf(`grantTypes[${index}]`, grantType, rules.grantTypes))
+    flaws.push(...checkOneOf(`grantTypes[${index}]`, grantType, [...rules.grantTypes, ...rules.furtherGrantTypes]))
   if (grantTypes && !grantTypes.some((grantType) => grantType !== 'refresh_token'))
     flaws.push({
       field: 'grantTypes',
@@ -135,8 +154,15 @@ export function checkClient(input: ClientInput): Flaw[] {
         fix: `A client of type ${input.type} acts for itself: remove it.`,
       })
   }
-  flaws.push(...checkDistinct('scopes', scopes ?? []))
+  flaws.push(...checkDistinct('scopes', scopes ?? []), ...checkDistinct('roles', roles))
+  if (roles.length > 0 && rules.person)
+    flaws.push({
+      field: 'roles',
+      problem: `cannot be given to a client of type ${input.type}`,
+      fix: 'Leave it out: such a client acts for people, and they hold the roles.',
+    })
   for (const [api, names] of Object.entries(apis)) flaws.push(...checkDistinct(`apis[${JSON.stringify(api)}]`, names))
+  flaws.push(...checkScopeChoices(input, input.type, registeredScopes(input)))
 
   if (input.refreshLeewaySeconds !== undefined) {
     if (profile === 'high' && input.refreshLeewaySeconds !== 0)
@@ -201,26 +227,38 @@ export function checkClient(input: ClientInput): Flaw[] {
   return flaws
 }
 
-/** @returns the input with the defaults of its type. Call it on checked input. */
-export function settleClient(id: string, input: ClientInput): ClientSettings {
-  const rules = typeRules[input.type]
-  const profile = input.profile ?? 'default'
+/** What the client may ask for, once its defaults are filled in. */
+function registeredScopes({ type, scopes, apis = {} }: ClientInput) {
   return {
-    type: input.type,
-    name: input.name ?? id,
-    profile,
-    grantTypes: rules.grantTypes.filter((grantType) => input.grantTypes?.includes(grantType) ?? true),
-    redirectUris: [...(input.redirectUris ?? [])],
-    postLogoutRedirectUris: [...(input.postLogoutRedirectUris ?? [])],
-    scopes: openidScopes.filter((scope) =>
-      input.scopes ? input.scopes.includes(scope) : rules.person && scope === 'openid',
-    ),
+    scopes: openidScopes.filter((scope) => scopes?.includes(scope) ?? (typeRules[type].person && scope === 'openid')),
     apis: Object.fromEntries(
-      Object.entries(input.apis ?? {})
+      Object.entries(apis)
         .filter(([, names]) => names.length > 0)
         .sort(([a], [b]) => (a < b ? -1 : 1))
         .map(([api, names]) => [api, [...names].sort()]),
     ),
+  }
+}
+
+/** @returns the input with the defaults of its type. Call it on checked input. */
+export function settleClient(id: string, input: ClientInput): ClientSettings {
+  const rules = typeRules[input.type]
+  const profile = input.profile ?? 'default'
+  const registered = registeredScopes(input)
+  return {
+    type: input.type,
+    name: input.name ?? id,
+    profile,
+    grantTypes: [
+      ...rules.grantTypes.filter((grantType) => input.grantTypes?.includes(grantType) ?? true),
+      ...rules.furtherGrantTypes.filter((grantType) => input.grantTypes?.includes(grantType)),
+    ],
+    redirectUris: [...(input.redirectUris ?? [])],
+    postLogoutRedirectUris: [...(input.postLogoutRedirectUris ?? [])],
+    scopes: registered.scopes,
+    roles: [...(input.roles ?? [])].sort(),
+    apis: registered.apis,
+    ...settleScopeChoices(input, registered),
     idTokenSignedResponseAlg: input.idTokenSignedResponseAlg ?? 'ES256',
     refreshLeewaySeconds:
       profile === 'default' ? (input.refreshLeewaySeconds ?? 30) : (input.refreshLeewaySeconds ?? 0),
@@ -242,12 +280,23 @@ export function clientSettings(record: ClientRecord): ClientSettings {
     names.push(scopeName)
     apis[apiIdentifier] = names
   }
-  const { name, profile, grantTypes, redirectUris, postLogoutRedirectUris, scopes } = record
+  const { name, profile, grantTypes, redirectUris, postLogoutRedirectUris, scopes, roles } = record
   const { clientUri, logoUri, policyUri, tosUri, idTokenSignedResponseAlg } = record
   const { refreshLeewaySeconds, refreshTokenTtlSeconds, refreshTokenIdleTtlSeconds, secondFactor } = record
   const type = record.type as ClientType
   return {
-    ...settleClient(record.id, { type, name, profile, grantTypes, redirectUris, postLogoutRedirectUris, scopes, apis }),
+    ...settleClient(record.id, {
+      type,
+      name,
+      profile,
+      grantTypes,
+      redirectUris,
+      postLogoutRedirectUris,
+      scopes,
+      roles,
+      apis,
+      ...storedScopeChoices(record),
+    }),
     ...{
       idTokenSignedResponseAlg,
       refreshLeewaySeconds,
@@ -264,6 +313,7 @@ export function describeClient(record: ClientRecord) {
   return {
     clientId: record.id,
     ...clientSettings(record),
+    logo: record.logo && logoHash(record.logo),
     disabled: record.disabledAt !== null,
     secrets: record.secrets.map(({ id, createdAt, expiresAt }) => ({ id, createdAt, expiresAt })),
     createdAt: record.createdAt,

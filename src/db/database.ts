@@ -9,6 +9,9 @@ export type { Prisma } from './generated/client.ts'
 
 export type Database = Readonly<{ prisma: PrismaClient; pool: pg.Pool }>
 
+/** One connection, for several statements that belong together. */
+export type Connection = pg.PoolClient
+
 /** What a room's function takes when it may run inside somebody's transaction. */
 export type Db = PrismaClient | Prisma.TransactionClient
 
@@ -16,7 +19,7 @@ export type Db = PrismaClient | Prisma.TransactionClient
  *  @param onError told of connections that break while idle (a restarted database); the pool replaces them by itself. */
 export function openDatabase(url: string, options: { poolSize: number; onError: (error: Error) => void }): Database {
   const pool = new pg.Pool({
-    connectionString: url,
+    connectionString: inUtc(url),
     max: options.poolSize,
     connectionTimeoutMillis: 2_000, // with the statement limit below: 503 within 3 s when the database is away
     statement_timeout: 10_000,
@@ -31,6 +34,15 @@ export function openDatabase(url: string, options: { poolSize: number; onError: 
     errorFormat: 'minimal',
   })
   return Object.freeze({ prisma, pool })
+}
+
+/** Prisma's adapter writes and reads moments without their offset: only in a session that speaks UTC is what it writes what was meant. Asked
+ *  for at the start of each connection, before whatever the server, the database or the role has been set to. */
+function inUtc(url: string): string {
+  const asked = new URL(url)
+  const own = asked.searchParams.get('options')
+  asked.searchParams.set('options', `${own ? `${own} ` : ''}-c timezone=UTC`)
+  return asked.href
 }
 
 export async function closeDatabase({ prisma, pool }: Database): Promise<void> {

@@ -1,11 +1,29 @@
-// Two ways to make several statements one: everything or nothing, and one process at a time.
+// Ways to make several statements one: everything or nothing, and one process at a time.
 import { setTimeout as pause } from 'node:timers/promises'
-import type { Database, Db, Prisma } from './database.ts'
+import type { Connection, Database, Db, Prisma } from './database.ts'
 
 /** Runs `work` in the caller's transaction when there is one, else in its own. (Inside a transaction Prisma's client also has
  *  `$transaction`, which nests by savepoint; what tells the two apart is `$connect`.) */
 export function atomically<T>(db: Db, work: (tx: Prisma.TransactionClient) => Promise<T>): Promise<T> {
   return '$connect' in db ? db.$transaction(work) : work(db)
+}
+
+/** The same for statements in plain SQL. What breaks the transaction costs the connection. */
+export async function inTransaction<T>(
+  pool: Database['pool'],
+  work: (connection: Connection) => Promise<T>,
+): Promise<T> {
+  const connection = await pool.connect()
+  let broken = true
+  try {
+    await connection.query('BEGIN')
+    const result = await work(connection)
+    await connection.query('COMMIT')
+    broken = false
+    return result
+  } finally {
+    connection.release(broken)
+  }
 }
 
 export class LockTimeout extends Error {

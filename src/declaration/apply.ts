@@ -5,38 +5,50 @@ import type { Change } from '#src/audit/change.ts'
 import type { Database, Db } from '#src/db/database.ts'
 import { withConfigurationLock } from '#src/db/transaction.ts'
 import { hashPassword } from '#src/factors/password.ts'
-import { compare, type PlannedChange, type Step } from './compare.ts'
-import type { Declaration, DeclaredUser } from './schema.ts'
+import { compare } from './compare.ts'
+import type { Logos } from './logos.ts'
+import type { PolicyTexts } from './policy-texts.ts'
+import type { DeclaredUser, WrittenDeclaration } from './schema.ts'
+import type { PlannedChange, Step } from './steps.ts'
 
-type ApplyOptions = Change & { prune: boolean; dryRun: boolean }
+type Named = { logos?: Logos; policyTexts?: PolicyTexts }
+type ApplyOptions = Change & Named & { prune: boolean; dryRun: boolean }
 
 /** What applying would change, from a plain look: nothing is locked or tried.
+ *  @param options.logos of readLogos, where the file names pictures. @param options.policyTexts of readPolicyTexts, where it names policies.
  *  @throws InvalidDeclaration, StillInUse */
 export async function planDeclaration(
   db: Db,
-  declaration: Declaration,
-  options: { prune: boolean },
+  declaration: WrittenDeclaration,
+  options: Named & { prune: boolean },
 ): Promise<PlannedChange[]> {
   return (await compare(db, declaration, options)).map(describe)
 }
 
 /** A dry run does all of it and takes it back, so it finds whatever the real run would find.
+ *  @param options.logos of readLogos, where the file names pictures. @param options.policyTexts of readPolicyTexts, where it names policies.
  *  @returns what was changed; empty when everything was as declared.
  *  @throws InvalidDeclaration, StillInUse, LastOwner, LockTimeout, HashingBusy; nothing was changed then. */
 export async function applyDeclaration(
   database: Database,
-  declaration: Declaration,
+  declaration: WrittenDeclaration,
   options: ApplyOptions,
 ): Promise<PlannedChange[]> {
-  const { prune, dryRun, ...change } = options
-  const planned = await compare(database.prisma, declaration, { prune })
+  const { prune, dryRun, logos, policyTexts, ...change } = options
+  const look = {
+    prune,
+    ...(logos ? { logos } : {}),
+    ...(policyTexts ? { policyTexts } : {}),
+    checked: new Set<string>(),
+  }
+  const planned = await compare(database.prisma, declaration, look)
   if (planned.length === 0) return [] // as at most starts: nobody waits for a lock to change nothing
   const secrets = await preparePasswords(planned, declaration, options)
   const dryRunDone = new Error('dry run')
   let changes: PlannedChange[] = []
   try {
     await withConfigurationLock(database, async (tx) => {
-      const steps = await compare(tx, declaration, { prune })
+      const steps = await compare(tx, declaration, look)
       changes = steps.map(describe)
       for (const step of steps) await step.run(tx, change, secrets)
       for (const step of steps) await step.finish?.(tx)
@@ -50,7 +62,7 @@ export async function applyDeclaration(
 }
 
 /** Hashing takes its time, and a transaction should not: passwords of people who are to be created are hashed before it. */
-async function preparePasswords(planned: readonly Step[], declaration: Declaration, options: ApplyOptions) {
+async function preparePasswords(planned: readonly Step[], declaration: WrittenDeclaration, options: ApplyOptions) {
   const hashes = new Map<string, string>()
   const hashOf = async (user: DeclaredUser) => {
     if (user.password === undefined || options.dryRun) return user.passwordHash

@@ -1,23 +1,28 @@
 // Everything that can be said about a declaration without the database. The rules are the rooms' own; this file walks over the
 // sections, puts the path in front of what the rooms say, and adds what only a file can get wrong: naming a thing twice.
+import { checkPolicySettings } from '#src/access/policies/policies.ts'
+import { checkCedarText } from '#src/access/policies/text.ts'
 import { checkRole, checkRoleName } from '#src/access/roles.ts'
 import { checkApi, checkApiIdentifier } from '#src/apis/apis.ts'
 import { checkRoute, checkRouteKey, routeName } from '#src/apis/routes.ts'
 import { checkNotDemoClient } from '#src/clients/demo-clients.ts'
+import { isLogoHash } from '#src/clients/logos.ts'
 import { checkNotOwnClient } from '#src/clients/own-client.ts'
 import { checkClientSecret } from '#src/clients/secrets.ts'
 import { type ClientInput, checkClient, checkClientId } from '#src/clients/settings.ts'
 import { type ClientType, clientTypes, hasSecret } from '#src/clients/types.ts'
 import { isPasswordHash } from '#src/factors/password.ts'
 import { checkPassword } from '#src/factors/password-rules.ts'
+import { checkFrame } from '#src/openapi/routes.ts'
 import { checkOneOf, type Flaw } from '#src/refusal.ts'
 import { checkEmail, checkUser, emailKey } from '#src/users/users.ts'
-import type { Declaration, DeclaredClient, DeclaredUser } from './schema.ts'
+import { checkBeside } from './beside.ts'
+import type { DeclaredClient, DeclaredPolicy, DeclaredUser, WrittenDeclaration } from './schema.ts'
 import { readSecretHash } from './secret-hash.ts'
 
 /** @returns flaws whose field is a path such as `clients[2].redirectUris[0]`. */
-export function checkDeclaration(declaration: Declaration): Flaw[] {
-  const { apis = [], roles = [], clients = [], users = [], routes = [] } = declaration
+export function checkDeclaration(declaration: WrittenDeclaration): Flaw[] {
+  const { apis = [], roles = [], clients = [], users = [], routes = [], policies = [] } = declaration
   return [
     ...apis.flatMap((api, index) =>
       within(`apis[${index}]`, [...checkApiIdentifier('identifier', api.identifier), ...checkApi(api)]),
@@ -48,9 +53,20 @@ export function checkDeclaration(declaration: Declaration): Flaw[] {
       users.map((user) => emailKey(user.email) ?? user.email),
     ),
     ...routes.flatMap((route, index) =>
-      within(`routes[${index}]`, [...checkRouteKey(route), ...checkRoute(route, { ...route, position: index })]),
+      within(
+        `routes[${index}]`,
+        'openapi' in route
+          ? [...checkBeside('openapi', route.openapi), ...checkFrame(route)]
+          : [...checkRouteKey(route), ...checkRoute(route, { ...route, position: index })],
+      ),
     ),
-    ...repeated('routes', 'path', routes.map(routeName)),
+    ...repeated(
+      'routes',
+      'path',
+      routes.map((route, index) => ('openapi' in route ? `[${index}]` : routeName(route))),
+    ),
+    ...policies.flatMap((policy, index) => within(`policies[${index}]`, checkDeclaredPolicy(policy))),
+    ...repeated('policies', 'name', policies.map(policyKey)),
   ]
 }
 
@@ -60,6 +76,7 @@ export function clientInput({
   disabled: __,
   clientSecret: ___,
   clientSecretHash: ____,
+  logo: _____,
   ...rest
 }: DeclaredClient) {
   return rest as ClientInput
@@ -74,6 +91,7 @@ function checkDeclaredClient(client: DeclaredClient): Flaw[] {
   ]
   if (!(clientTypes as readonly string[]).includes(client.type)) return flaws
   flaws.push(...checkClient(clientInput(client)))
+  if (client.logo !== undefined && !isLogoHash(client.logo)) flaws.push(...checkBeside('logo', client.logo))
   const { clientSecret, clientSecretHash } = client
   if (clientSecret !== undefined && clientSecretHash !== undefined)
     flaws.push({ field: 'clientSecret', problem: 'stands beside clientSecretHash', fix: 'Keep one of the two.' })
@@ -96,6 +114,19 @@ function checkDeclaredClient(client: DeclaredClient): Flaw[] {
         fix: 'Take it from an export: sha256: and 43 characters.',
       })
   return flaws
+}
+
+/** By what a policy is known. Neither part has a space in it. */
+export const policyKey = ({ api, name }: { api: string; name: string }): string => `${api} ${name}`
+
+/** Whether Cedar accepts it is known once its API is (kinds/policies.ts). */
+function checkDeclaredPolicy({ api, text, file, ...settings }: DeclaredPolicy): Flaw[] {
+  const flaws = [...checkApiIdentifier('api', api), ...checkPolicySettings(settings)]
+  if (text !== undefined && file !== undefined)
+    return [...flaws, { field: 'file', problem: 'stands beside text', fix: 'Keep one of the two.' }]
+  if (file !== undefined) return [...flaws, ...checkBeside('file', file)]
+  if (text !== undefined) return [...flaws, ...checkCedarText('text', text)]
+  return [...flaws, { field: 'text', problem: 'is missing', fix: 'Write the policy, or name its file.' }]
 }
 
 function checkDeclaredUser(user: DeclaredUser): Flaw[] {

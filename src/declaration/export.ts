@@ -7,10 +7,13 @@ import { apiSettings, listApis, settleApi } from '#src/apis/apis.ts'
 import { listRoutes, routeSettings } from '#src/apis/routes.ts'
 import { listClients } from '#src/clients/clients.ts'
 import { isDemoClient } from '#src/clients/demo-clients.ts'
+import { logoHash } from '#src/clients/logos.ts'
 import { type ClientInput, clientSettings, settleClient } from '#src/clients/settings.ts'
 import { hasSecret } from '#src/clients/types.ts'
 import type { Db } from '#src/db/database.ts'
-import { userSettings } from './compare.ts'
+import { policyKey } from './check.ts'
+import { userSettings } from './kinds/users.ts'
+import type { DeclaredRoute } from './schema.ts'
 import { writeSecretHash } from './secret-hash.ts'
 
 const header = `# Sallyport configuration. Apply it with: sallyport apply --file FILE
@@ -25,16 +28,26 @@ export async function exportDeclaration(db: Db): Promise<string> {
     clients: await exportClients(db),
     users: await exportUsers(db),
     routes: await exportRoutes(db),
+    policies: await exportPolicies(db),
   }
-  return header + stringify(declaration, { lineWidth: 0, aliasDuplicateObjects: false, version: '1.2', schema: 'core' })
+  return header + write(declaration)
+}
+
+/** A section of a file that parseDeclaration reads. */
+export const writeRoutes = (routes: readonly DeclaredRoute[]): string => write({ routes })
+
+function write(value: unknown): string {
+  return stringify(value, { lineWidth: 0, aliasDuplicateObjects: false, version: '1.2', schema: 'core' })
 }
 
 async function exportApis(db: Db) {
   const records = (await listApis(db)).filter((record) => !record.builtIn)
+  const schemas = new Map((await db.policySchema.findMany()).map((row) => [row.apiIdentifier, row.declared]))
   return sortedBy(records, (record) => record.identifier).map((record) => ({
     identifier: record.identifier,
     name: record.name,
     ...withoutDefaults(apiSettings(record), settleApi({ name: record.name })),
+    ...withoutDefaults({ policySchema: schemas.get(record.identifier) ?? {} }, { policySchema: {} }),
   }))
 }
 
@@ -63,6 +76,7 @@ async function exportClients(db: Db) {
         { ...settings, profile },
         { ...settleClient(record.id, { type, profile } as ClientInput), profile: 'default' },
       ),
+      ...(record.logo === null ? {} : { logo: logoHash(record.logo) }),
     }
   })
 }
@@ -83,8 +97,28 @@ async function exportRoutes(db: Db) {
   return (await listRoutes(db)).map((record) => {
     const { position: _, api, ...settings } = routeSettings(record)
     const { host, method, path } = record
-    return { host, method, path, api, ...withoutDefaults(settings, { scopes: [], roles: [], anonymous: false }) }
+    return {
+      host,
+      method,
+      path,
+      api,
+      ...withoutDefaults(settings, { scopes: [], roles: [], acrValues: [], anonymous: false }),
+    }
   })
+}
+
+/** The state is always there: left out, it would be what it is wherever the file is applied. */
+async function exportPolicies(db: Db) {
+  const records = await db.policy.findMany()
+  return sortedBy(records, ({ apiIdentifier: api, name }) => policyKey({ api, name })).map(
+    ({ apiIdentifier: api, name, description, state, text }) => ({
+      api,
+      name,
+      ...(description === '' ? {} : { description }),
+      state,
+      text,
+    }),
+  )
 }
 
 /** In the order of `settings`; names inside objects are sorted. Null is always a default. */

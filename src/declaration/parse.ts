@@ -4,14 +4,15 @@ import { type Document, isNode, isScalar, LineCounter, parseDocument, visit } fr
 import { type Flaw, quote } from '#src/refusal.ts'
 import { checkDeclaration } from './check.ts'
 import { InvalidDeclaration } from './errors.ts'
-import { type Declaration, declarationSchema } from './schema.ts'
+import { rememberLines } from './lines.ts'
+import { declarationSchema, type WrittenDeclaration } from './schema.ts'
 
 const maxBytes = 1_048_576
 
 type Path = readonly PropertyKey[]
 
 /** @throws InvalidDeclaration with every flaw, each with its path and line. */
-export function parseDeclaration(text: string): Declaration {
+export function parseDeclaration(text: string): WrittenDeclaration {
   if (Buffer.byteLength(text) > maxBytes)
     throw new InvalidDeclaration([
       { field: 'file', problem: 'is larger than 1 MB', fix: 'Split it: apply takes one file after another.' },
@@ -26,7 +27,7 @@ export function parseDeclaration(text: string): Declaration {
   }
 }
 
-function readDeclaration(text: string): Declaration {
+function readDeclaration(text: string): WrittenDeclaration {
   const lines = new LineCounter()
   const document = readYaml(text, lines)
   const parsed = declarationSchema.safeParse(document.toJS() ?? {})
@@ -35,6 +36,7 @@ function readDeclaration(text: string): Declaration {
     const lineOf = lineFinder(document, lines)
     throw new InvalidDeclaration(flaws.map((flaw) => ({ ...flaw, field: `${flaw.field}${lineOf(flaw.field)}` })))
   }
+  rememberLines(parsed.data, () => lineFinder(document, lines))
   return parsed.data
 }
 

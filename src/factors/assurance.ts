@@ -8,7 +8,7 @@ const [oneFactor, twoFactors, phishingResistant] = acrValues
 
 export { oneFactor, phishingResistant, twoFactors }
 
-export type FactorKind = 'password' | 'totp' | 'recovery_code' | 'email_code' | 'passkey'
+export type FactorKind = 'password' | 'totp' | 'recovery_code' | 'email_code' | 'passkey' | 'sms_code' | 'push'
 
 /** Something that a person proved. @param at epoch seconds */
 export type Proof = Readonly<{ factor: FactorKind; amr: readonly string[]; at: number }>
@@ -19,6 +19,10 @@ export const methods = {
   totp: ['otp'],
   recovery_code: ['otp'],
   email_code: ['otp'],
+  sms_code: ['sms'],
+  // RFC 8176 has no name for it, and `hwk`, `swk`, `user` would claim a key or a test of presence that nobody checked. Beside the first
+  // factor it makes `mfa`, and that is all that is said.
+  push: [],
 } as const satisfies Partial<Record<FactorKind, readonly string[]>>
 
 /** @param from the methods of each kind of proof, one entry a kind; a session counts as one. Two kinds are `mfa`, and so is one passkey with user

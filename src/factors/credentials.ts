@@ -1,5 +1,7 @@
 // What a person proves themselves with, listed. What each kind means is the file of that name in this room.
-import type { Db } from '#src/db/database.ts'
+import { recordAudit } from '#src/audit/audit.ts'
+import type { Change } from '#src/audit/change.ts'
+import type { Db, Prisma } from '#src/db/database.ts'
 
 export type CredentialSummary = {
   id: string
@@ -7,6 +9,32 @@ export type CredentialSummary = {
   name: string | null
   createdAt: Date
   lastUsedAt: Date | null
+}
+
+/** What is counted before it is written (how many there are, whether it is the first) holds until the end of the transaction: of two
+ *  that change what one person has, the second waits and sees what the first did. */
+export async function lockCredentials(tx: Prisma.TransactionClient, userId: string): Promise<void> {
+  await tx.$queryRaw`SELECT id FROM users WHERE id = ${userId}::uuid FOR NO KEY UPDATE`
+}
+
+/** What makes a sign-in ask for a second factor. Recovery codes stand in for these, so alone they are none. */
+export const secondFactorKinds = ['totp', 'passkey', 'phone', 'push'] as const
+export type SecondFactorKind = (typeof secondFactorKinds)[number]
+
+/** Only under lockCredentials does the answer stay true. */
+export async function holdsSecondFactor(db: Db, userId: string): Promise<boolean> {
+  return (await db.credential.count({ where: { userId, kind: { in: [...secondFactorKinds] } } })) > 0
+}
+
+/** In the transaction of the change. Which one it was, never what it proves with. */
+export function recordFactor(
+  tx: Db,
+  event: 'factor.added' | 'factor.renamed' | 'factor.removed',
+  userId: string,
+  detail: { id: string; factor?: SecondFactorKind },
+  { actor, origin }: Change,
+): Promise<void> {
+  return recordAudit(tx, { event, outcome: 'success', actor, target: { kind: 'user', id: userId }, detail }, origin)
 }
 
 /** Never their secrets. Oldest first. */

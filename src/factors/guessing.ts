@@ -7,12 +7,13 @@
 //
 // No limit closes for ever, and a person's own device does not stand in the queue of strangers: somebody who guesses at an account
 // can lock out other strangers, never its owner. What is limited for an unknown address is limited as for a known one.
+
+import { addressRange } from '#src/address-range.ts'
 import { recordAudit } from '#src/audit/audit.ts'
 import type { Change } from '#src/audit/change.ts'
 import type { Database, Db } from '#src/db/database.ts'
 import { atomically } from '#src/db/transaction.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
-import { addressRange } from './address-range.ts'
 
 /** Every factor counts under its own name. */
 export const guessFactors = [
@@ -190,6 +191,8 @@ export type GuessLimitState = {
   lastAt: Date
   /** Null: open. */
   closedUntil: Date | null
+  /** There were so many that it closed, now or before; otherwise it is what happens to everybody. */
+  reached: boolean
 }
 
 /** @param accounts the keys of one person: under each SECRET_KEY (accountKeys). */
@@ -204,6 +207,7 @@ export async function listGuessLimits(db: Db, accounts: readonly Buffer[], now: 
     failures,
     lastAt: failedAt,
     closedUntil: openAt && openAt > now ? openAt : null,
+    reached: openAt !== null,
   }))
 }
 

@@ -1,6 +1,6 @@
 // Codes that a person reads in one place and types in another: single use, ten minutes, five tries (ASVS 6.5.4, 6.5.5, 6.6.2). A
 // code belongs to one purpose, one flow (where it was asked for) and one subject (whom it was sent to), and is refused anywhere
-// else. Only an HMAC of all four is stored. How the code travels is mail/; how often somebody may guess over all codes is
+// else. Only an HMAC of all four is stored. How the code travels is mail/ or out-of-band.ts; how often somebody may guess over all codes is
 // guessing.ts.
 //
 // Order of events: issueCode (voids the one before) -> the person types it -> redeemCode: one statement counts the try, compares
@@ -9,12 +9,19 @@ import { createHash, randomInt } from 'node:crypto'
 import type { Db } from '#src/db/database.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
 
-export type CodePurpose = 'sign_up' | 'recovery' | 'email_verification' | 'email_change' | 'email_code'
+export type CodePurpose =
+  | 'sign_up'
+  | 'recovery'
+  | 'email_verification'
+  | 'email_change'
+  | 'email_code'
+  | 'sms_code'
+  | 'phone_enrolment'
 
 /** Where the code was asked for, and the only place where it is taken. */
 export type CodeFlow = { interaction: string } | { session: string } | { user: string }
 
-/** What a code is good for. `subject`: an email key or a user id. */
+/** What a code is good for. `subject`: an email key, a user id, a phone number or a phone's id. */
 export type CodeBinding = { purpose: CodePurpose; flow: CodeFlow; subject: string }
 
 export const codeLifetimeSeconds = 600

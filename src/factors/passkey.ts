@@ -5,19 +5,12 @@
 //   offerEnrolment -> navigator.credentials.create -> enrolPasskey
 //   offerSignIn    -> navigator.credentials.get    -> verifyPasskey
 import { createHash, randomBytes, randomUUID } from 'node:crypto'
-import {
-  type AuthenticationResponseJSON,
-  generateAuthenticationOptions,
-  generateRegistrationOptions,
-  type RegistrationResponseJSON,
-  verifyAuthenticationResponse,
-  verifyRegistrationResponse,
-} from '@simplewebauthn/server'
+import type { AuthenticationResponseJSON, RegistrationResponseJSON } from '@simplewebauthn/server'
 import { z } from 'zod'
-import { recordAudit } from '#src/audit/audit.ts'
 import type { Change } from '#src/audit/change.ts'
 import type { Db } from '#src/db/database.ts'
 import { atomically } from '#src/db/transaction.ts'
+import { holdsSecondFactor, lockCredentials, recordFactor } from './credentials.ts'
 
 /** Where passkeys of this installation are valid. */
 export type RelyingParty = Readonly<{ id: string; origin: string; name: string }>
@@ -29,6 +22,9 @@ export type Ceremony = Readonly<{
   /** Undefined before anybody said who they are. */
   userId?: string | undefined
 }>
+
+/** Three hundred modules, for certificates of devices most of them: loaded with the first page that offers a passkey. */
+const webAuthn = () => import('@simplewebauthn/server')
 
 /** ES256, EdDSA, RS256 (Windows Hello makes nothing else), in the words of COSE. */
 const algorithms = [-7, -8, -257]
@@ -50,6 +46,7 @@ export async function offerEnrolment(
   now: Date,
 ) {
   const known = await keysOf(db, ceremony.userId)
+  const { generateRegistrationOptions } = await webAuthn()
   return generateRegistrationOptions({
     rpName: rp.name,
     rpID: rp.id,
@@ -67,6 +64,7 @@ export async function offerEnrolment(
 
 /** @returns options for `navigator.credentials.get`; with a person only their keys, else any that the device can find. */
 export async function offerSignIn(db: Db, rp: RelyingParty, ceremony: Ceremony, now: Date) {
+  const { generateAuthenticationOptions } = await webAuthn()
   return generateAuthenticationOptions({
     rpID: rp.id,
     challenge: await createChallenge(db, ceremony, now),
@@ -76,18 +74,21 @@ export async function offerSignIn(db: Db, rp: RelyingParty, ceremony: Ceremony, 
   })
 }
 
-/** @param response what the browser sent, whatever it is. @returns the new factor, or undefined when anything is not as it must be. */
+/** @param input.response what the browser sent, whatever it is.
+ *  @param input.first the person must have no second factor yet.
+ *  @returns the new factor, or undefined when anything is not as it must be. */
 export async function enrolPasskey(
   db: Db,
   rp: RelyingParty,
   ceremony: Ceremony & { userId: string },
-  input: { response: unknown; name: string },
+  input: { response: unknown; name: string; first?: boolean },
   change: Change,
 ): Promise<{ id: string; amr: readonly string[] } | undefined> {
   const response = registration.safeParse(input.response)
   if (!response.success) return undefined
   const challenge = await takeChallenge(db, ceremony, response.data.response.clientDataJSON, change.now)
   if (challenge === undefined) return undefined
+  const { verifyRegistrationResponse } = await webAuthn()
   const verified = await verifyRegistrationResponse({
     response: response.data as RegistrationResponseJSON,
     expectedChallenge: challenge,
@@ -101,6 +102,8 @@ export async function enrolPasskey(
   const { userId } = ceremony
   const deviceBound = credentialDeviceType === 'singleDevice'
   return atomically(db, async (tx) => {
+    await lockCredentials(tx, userId)
+    if (input.first && (await holdsSecondFactor(tx, userId))) return undefined
     if ((await tx.credential.count({ where: { userId, kind: 'passkey' } })) >= mostPerPerson) return undefined
     const id = randomUUID()
     // An id that somebody has already (WebAuthn 3, 7.1 step 26) stays theirs.
@@ -127,17 +130,7 @@ export async function enrolPasskey(
       skipDuplicates: true,
     })
     if (count === 0) return undefined
-    await recordAudit(
-      tx,
-      {
-        event: 'factor.added',
-        outcome: 'success',
-        actor: change.actor,
-        target: { kind: 'user', id: userId },
-        detail: { factor: 'passkey', id },
-      },
-      change.origin,
-    )
+    await recordFactor(tx, 'factor.added', userId, { factor: 'passkey', id }, change)
     return { id, amr: methodsOf(deviceBound) }
   })
 }
@@ -166,6 +159,7 @@ export async function verifyPasskey(
   if (key?.kind !== 'passkey' || !belongsTo(key.userId, ceremony, data.response.userHandle))
     return { ok: false, reason: 'unknown_key' }
   const refusal = { ok: false, userId: key.userId } as const
+  const { verifyAuthenticationResponse } = await webAuthn()
   const verified = await verifyAuthenticationResponse({
     response: data as AuthenticationResponseJSON,
     expectedChallenge: challenge,

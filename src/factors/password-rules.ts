@@ -6,7 +6,7 @@ import { maxPasswordLength } from './password.ts'
 import { passwordSettings } from './password-settings.ts'
 
 /** ASVS 6.2.1, NIST SP 800-63B-4 3.1.1.2: 15 when the password is the only factor, 8 beside another one. */
-const minPasswordLength = { alone: 15, besideAnother: 8 }
+export const minPasswordLength = { alone: 15, besideAnother: 8 }
 
 export type PasswordFlaw = Flaw & {
   code:

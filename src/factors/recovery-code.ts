@@ -5,6 +5,7 @@ import { recordAudit } from '#src/audit/audit.ts'
 import type { Change } from '#src/audit/change.ts'
 import type { Db } from '#src/db/database.ts'
 import { atomically } from '#src/db/transaction.ts'
+import { lockCredentials } from './credentials.ts'
 
 const howMany = 10
 const characters = 24
@@ -15,6 +16,7 @@ const alphabet = '0123456789abcdefghjkmnpqrstvwxyz'
 export function replaceRecoveryCodes(db: Db, userId: string, change: Change): Promise<string[]> {
   const codes = Array.from({ length: howMany }, createCode)
   return atomically(db, async (tx) => {
+    await lockCredentials(tx, userId)
     await tx.credential.deleteMany({ where: { userId, kind: 'recovery_code' } })
     await tx.credential.createMany({
       data: codes.map((code) => ({

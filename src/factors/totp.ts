@@ -4,12 +4,12 @@
 //   beginTotp -> the person scans -> confirmTotp with a first code -> verifyTotp at every sign-in
 import { randomUUID } from 'node:crypto'
 import { Secret, TOTP } from 'otpauth'
-import { renderSVG } from 'uqr'
-import { recordAudit } from '#src/audit/audit.ts'
+import { encode } from 'uqr'
 import type { Change } from '#src/audit/change.ts'
 import type { Db } from '#src/db/database.ts'
 import { atomically } from '#src/db/transaction.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
+import { holdsSecondFactor, lockCredentials, recordFactor } from './credentials.ts'
 
 const seedBytes = 20 // RFC 4226 4 R6, ASVS 6.5.3: at least 160 bits
 const periodSeconds = 30
@@ -30,48 +30,53 @@ export function totpUri(seed: string, about: { issuer: string; account: string }
 }
 
 /** @returns an SVG document, dark on light whatever the page's colours, with the quiet zone that cameras need. On a screen nothing is
- *  scratched or folded, so the least correction will do, and the picture is a quarter smaller. */
+ *  scratched or folded, so the least correction will do. One stroke for each run of dark squares: a quarter of the bytes of one
+ *  rectangle for each square. */
 export function qrCode(text: string): string {
-  return renderSVG(text, { border: 4, ecc: 'L' })
+  const { size, data } = encode(text, { border: 4, ecc: 'L' })
+  const strokes = data.flatMap((row, y) =>
+    [...row.map(Number).join('').matchAll(/1+/g)].map(({ 0: run, index }) => `M${index} ${y}.5h${run.length}`),
+  )
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${size} ${size}" shape-rendering="crispEdges"><rect fill="white" width="${size}" height="${size}"/><path stroke="black" d="${strokes.join('')}"/></svg>`
 }
 
-/** A first code shows that the app has the seed and that its clock is right. @returns the new factor's id, or undefined for a wrong code. */
+/** A first code shows that the app has the seed and that its clock is right. A seed is one app, however often its form is sent: were it
+ *  two, each would take the same code once.
+ *  @param input.first the person must have no second factor yet.
+ *  @returns the factor, `added` by this call or by an earlier one; undefined for a wrong code, a factor too many, or one that is not
+ *  the first. */
 export function confirmTotp(
   db: Db,
   secretKeys: SecretKeys,
-  input: { userId: string; seed: string; code: string; name: string },
+  input: { userId: string; seed: string; code: string; name: string; first?: boolean },
   change: Change,
-): Promise<string | undefined> {
-  const step = stepOfCode(input.seed, input.code, change.now)
+): Promise<{ id: string; added: boolean } | undefined> {
+  const { userId, seed, code, name, first = false } = input
+  const step = stepOfCode(seed, code, change.now)
   if (step === undefined) return Promise.resolve(undefined)
   return atomically(db, async (tx) => {
-    if ((await tx.credential.count({ where: { userId: input.userId, kind: 'totp' } })) >= mostPerPerson)
-      return undefined
+    await lockCredentials(tx, userId)
+    if (first && (await holdsSecondFactor(tx, userId))) return undefined
+    const keyId = `totp:${secretKeys.mac('totp-seed', userId, seed).toString('base64url')}`
+    const known = await tx.credential.findFirst({ where: { userId, kind: 'totp', keyId }, select: { id: true } })
+    if (known) return { id: known.id, added: false }
+    if ((await tx.credential.count({ where: { userId, kind: 'totp' } })) >= mostPerPerson) return undefined
     const id = randomUUID()
     await tx.credential.create({
       data: {
         id,
-        userId: input.userId,
+        userId,
         kind: 'totp',
-        name: input.name,
-        secret: secretKeys.seal('totp', id, input.seed),
+        name,
+        secret: secretKeys.seal('totp', id, seed),
+        keyId,
         counter: step,
         createdAt: change.now,
         lastUsedAt: change.now,
       },
     })
-    await recordAudit(
-      tx,
-      {
-        event: 'factor.added',
-        outcome: 'success',
-        actor: change.actor,
-        target: { kind: 'user', id: input.userId },
-        detail: { factor: 'totp', id },
-      },
-      change.origin,
-    )
-    return id
+    await recordFactor(tx, 'factor.added', userId, { factor: 'totp', id }, change)
+    return { id, added: true }
   })
 }
 

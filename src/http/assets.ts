@@ -9,6 +9,9 @@ const folder = new URL('../../views/assets/', import.meta.url)
 /** Served as they come from their package, so that they are what was installed. */
 const packaged = {
   'webauthn.js': new URL('../dist/bundle/index.umd.min.js', import.meta.resolve('@simplewebauthn/browser')),
+  'htmx.js': new URL('./htmx.min.js', import.meta.resolve('htmx.org')),
+  'uplot.js': new URL('./uPlot.iife.min.js', import.meta.resolve('uplot')),
+  'uplot.css': new URL('./uPlot.min.css', import.meta.resolve('uplot')),
 }
 
 const types: Record<string, string> = {
@@ -32,6 +35,11 @@ export function loadAssets(options: { themeCss?: string | undefined } = {}): Ass
   for (const name of readdirSync(folder)) serve(name, readFileSync(new URL(name, folder)))
   for (const [name, source] of Object.entries(packaged)) serve(name, readFileSync(source))
   if (options.themeCss !== undefined) serve('theme.css', Buffer.from(options.themeCss))
+  for (const name of ['sallyport.css', 'theme.css'])
+    for (const scheme of ['light', 'dark'] as const) {
+      const body = files.get(urls.get(name) ?? '')?.body
+      if (body) serve(name.replace('.css', `-${scheme}.css`), Buffer.from(inScheme(body.toString(), scheme)))
+    }
 
   function serve(name: string, body: Buffer): void {
     const extension = extname(name)
@@ -65,4 +73,12 @@ export function loadAssets(options: { themeCss?: string | undefined } = {}): Ass
       else ctx.body = file.body
     },
   }
+}
+
+/** For previews: the sheet as it is for somebody whose device asks for this scheme, whatever the device at hand asks for. */
+function inScheme(css: string, scheme: 'light' | 'dark'): string {
+  const decided = css.replace(/\(\s*prefers-color-scheme\s*:\s*(light|dark)\s*\)/g, (_, asked) =>
+    asked === scheme ? '(min-width: 0)' : '(max-width: 0)',
+  )
+  return `${decided}\n:root { color-scheme: ${scheme}; }\n`
 }

@@ -10,6 +10,9 @@ export type CookieNames = Readonly<{
   csrf: string
   language: string
   device: string
+  remembered: string
+  console: string
+  trial: string
 }>
 
 export function cookieNames(config: Pick<Config, 'https'>): CookieNames {
@@ -22,5 +25,20 @@ export function cookieNames(config: Pick<Config, 'https'>): CookieNames {
     csrf: `${host}sallyport_csrf`,
     language: `${host}sallyport_language`,
     device: `${host}sallyport_device`,
+    remembered: `${host}sallyport_remembered`,
+    console: `${host}sallyport_console`,
+    trial: `${host}sallyport_trial`,
   })
 }
+
+/** Of every cookie that we set ourselves: for no script, no other site's request and no other path. What is in them is sealed, a MAC, or no
+ *  secret, so the signature of the library is not asked for. */
+export const cookieAttributes = (config: Pick<Config, 'https'>) =>
+  ({
+    httpOnly: true,
+    sameSite: 'lax',
+    secure: config.https,
+    path: '/',
+    signed: false,
+    overwrite: true,
+  }) as const

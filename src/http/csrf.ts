@@ -1,10 +1,10 @@
 // Two checks on every form, either of which stops a foreign site: where the browser says the request comes from, and a token that
 // only a page of ours could have shown. The token is a MAC of a random cookie, so nothing is stored and a cookie alone is not enough.
-import { randomBytes, timingSafeEqual } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import type { Context } from 'koa'
 import type { Config } from '#src/config.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
-import { cookieNames } from './cookies.ts'
+import { cookieAttributes, cookieNames } from './cookies.ts'
 import { HttpError } from './http-error.ts'
 
 export type Csrf = Readonly<{
@@ -34,14 +34,7 @@ export function createCsrf(deps: { config: Pick<Config, 'https' | 'issuerUrl'>; 
     return match?.[1] ? { current: match[1], previous: match[2] } : undefined
   }
   const write = (ctx: Context, current: string, previous?: string): void => {
-    ctx.cookies.set(name, previous ? `${current}.${previous}` : current, {
-      httpOnly: true,
-      sameSite: 'lax',
-      secure: config.https,
-      path: '/',
-      signed: false,
-      overwrite: true,
-    })
+    ctx.cookies.set(name, previous ? `${current}.${previous}` : current, cookieAttributes(config))
     ctx.state.csrfSecret = current
   }
 
@@ -59,16 +52,15 @@ export function createCsrf(deps: { config: Pick<Config, 'https' | 'issuerUrl'>; 
     verify(ctx, form, options = {}) {
       checkSource(ctx, config)
       const cookie = options.binding === undefined ? read(ctx) : undefined
-      const presented = Buffer.from(form.get('csrf') ?? '', 'base64url')
+      const presented = form.get('csrf') ?? ''
       const secrets = cookie
         ? [cookie.current, ...(options.beforeLogin && cookie.previous ? [cookie.previous] : [])]
         : []
-      const expected =
+      const isOurs =
         options.binding === undefined
-          ? secrets.flatMap((secret) => secretKeys.macs('csrf', secret))
-          : secretKeys.macs('csrf-bound', options.binding)
-      if (!expected.some((mac) => mac.length === presented.length && timingSafeEqual(mac, presented)))
-        throw refusal(cookie || options.binding ? 'token does not match' : 'no csrf cookie')
+          ? secrets.some((secret) => secretKeys.isMac(presented, 'csrf', secret))
+          : secretKeys.isMac(presented, 'csrf-bound', options.binding)
+      if (!isOurs) throw refusal(cookie || options.binding ? 'token does not match' : 'no csrf cookie')
     },
 
     rotate(ctx) {

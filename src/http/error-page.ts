@@ -53,7 +53,8 @@ export function renderProtocolError(
   out: { error: string; error_description?: string | undefined },
   error: unknown,
 ): void {
-  if (out.error === 'temporarily_unavailable' || isUnavailable(error)) {
+  const limited = ctx.status === 429 // its Retry-After is its own
+  if (!limited && (out.error === 'temporarily_unavailable' || isUnavailable(error))) {
     ctx.set('Retry-After', retryAfter)
     renderErrorPage(ctx, renderer, 503, { screen: 'unavailable', error: 'temporarily_unavailable', description: '' })
     return
@@ -151,7 +152,7 @@ function protocolScreen(
   out: { error: string; error_description?: string | undefined },
   error: unknown,
 ): ErrorScreen {
-  if (status === 404 || status === 405 || status >= 500) return screenOfStatus(status)
+  if (status === 404 || status === 405 || status === 429 || status >= 500) return screenOfStatus(status)
   const description = out.error_description ?? ''
   if ((error instanceof Error && error.name === 'SessionNotFound') || /could not find logout details/.test(description))
     return 'expired'

@@ -6,11 +6,13 @@ import type { Config } from '#src/config.ts'
 import { HttpError } from './http-error.ts'
 
 /** Headers that proxies vouch with. From anybody who is not a listed proxy they are claims, not facts. */
-const vouched = /^(forwarded|x-real-ip|x-client-cert.*|x-ssl-.*|x-user-.*|x-forwarded-.*|x-original-.*)$/
+const vouched = /^(forwarded|x-real-ip|(?:x-)?client-cert.*|x-ssl-.*|x-user-.*|x-forwarded-.*|x-original-.*)$/
 
 /** Runs before anything reads `ctx.host`, `ctx.ip` or `ctx.secure`. The app must have `proxy = true`: what Koa and the engine
  *  then believe is what was pinned here. */
-export function hostRule(config: Pick<Config, 'issuerUrl' | 'trustProxy'>): Middleware {
+export function hostRule(
+  config: Pick<Config, 'issuerUrl' | 'trustProxy'> & Partial<Pick<Config, 'clientCertificateHeader'>>,
+): Middleware {
   const issuer = new URL(config.issuerUrl)
   const scheme = issuer.protocol.slice(0, -1)
   const trusted = trustedProxies(config.trustProxy)
@@ -31,6 +33,9 @@ export function hostRule(config: Pick<Config, 'issuerUrl' | 'trustProxy'>): Midd
     const client = listed && peer !== undefined ? clientAddress(headers['x-forwarded-for'], peer, trusted) : peer
     if (!listed) for (const name in headers) if (vouched.test(name)) delete headers[name]
 
+    ctx.state.viaListedProxy = listed
+    ctx.state.clientCertificateHeader = listed ? config.clientCertificateHeader : undefined
+
     const misdirected = !isExempt(ctx) && requestedAuthority(ctx, scheme) !== issuer.host
 
     headers.host = issuer.host
@@ -49,6 +54,16 @@ export function hostRule(config: Pick<Config, 'issuerUrl' | 'trustProxy'>): Midd
       })
     return next()
   }
+}
+
+/** Whether what the peer says of another request may be believed (TRUST_PROXY). */
+export function isViaListedProxy(ctx: Context): boolean {
+  return ctx.state.viaListedProxy === true
+}
+
+/** The header in which a proxy, if it was one, says which client certificate it saw. */
+export function clientCertificateHeaderOf(ctx: Context): string | undefined {
+  return ctx.state.clientCertificateHeader
 }
 
 /** Proxies and health checks send their own host there; nothing is built from it. */

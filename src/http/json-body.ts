@@ -6,21 +6,35 @@ import type { z } from 'zod'
 import { quote } from '#src/refusal.ts'
 import { readBody } from './form.ts'
 import { HttpError } from './http-error.ts'
+import { flawOfJson } from './json-text.ts'
 
-/** @throws HttpError 400 that names the field, 413, 415 */
-export async function readJson<T>(ctx: Context, schema: z.ZodType<T>): Promise<T> {
+/** @param options.limit bytes, for lists. @throws HttpError 400 that names the field, 413, 415 */
+export async function readJson<T>(ctx: Context, schema: z.ZodType<T>, options: { limit?: number } = {}): Promise<T> {
   if (!ctx.request.is('application/json'))
     throw new HttpError({ status: 415, error: 'invalid_request', description: 'Send the body as application/json.' })
-  const body = await readBody(ctx, 'JSON body')
-  const result = schema.safeParse(parse(body))
+  return checkShape(parse(await readBody(ctx, 'JSON body', options.limit)), schema)
+}
+
+/** For what was read before. @throws HttpError 400 that names the field */
+export function checkShape<T>(value: unknown, schema: z.ZodType<T>): T {
+  const result = schema.safeParse(value)
   if (result.success) return result.data
-  throw badRequest([...new Set(result.error.issues.flatMap(describeIssue))].join(' '))
+  throw badRequest(describeIssues(result.error))
+}
+
+/** Sentences that name the fields. */
+export function describeIssues({ issues }: z.ZodError): string {
+  return [...new Set(issues.flatMap(describeIssue))].join(' ')
 }
 
 function parse(body: Buffer): unknown {
   if (!isUtf8(body)) throw badRequest('The body is not valid UTF-8.')
+  const text = body.toString('utf8')
   try {
-    return JSON.parse(body.toString('utf8'))
+    const value = JSON.parse(text)
+    const flaw = flawOfJson(text)
+    if (flaw !== undefined) throw badRequest(flaw)
+    return value
   } catch (error) {
     if (error instanceof SyntaxError) throw badRequest('The body is not JSON.')
     throw error

@@ -3,11 +3,11 @@
 //
 // One cookie for all people of the browser, the latest first. An entry is a random id, the day it was given, and a MAC over both
 // and the person: nothing is stored here, and an entry is worth nothing for anybody else's account.
-import { randomBytes, timingSafeEqual } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import type { Context } from 'koa'
 import type { Config } from '#src/config.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
-import { cookieNames } from './cookies.ts'
+import { cookieAttributes, cookieNames } from './cookies.ts'
 
 export type KnownDevices = Readonly<{
   /** @param person the key of an email address (users/users.ts), known here or not.
@@ -25,7 +25,7 @@ const entryForm = /^([A-Za-z0-9_-]{22})\.(\d{1,6})\.([A-Za-z0-9_-]{43})$/
 
 export function createKnownDevices(deps: {
   config: Pick<Config, 'https'>
-  secretKeys: Pick<SecretKeys, 'mac' | 'macs'>
+  secretKeys: Pick<SecretKeys, 'mac' | 'isMac'>
   now: () => Date
 }): KnownDevices {
   const { config, secretKeys, now } = deps
@@ -39,9 +39,7 @@ export function createKnownDevices(deps: {
   const idIn = (entry: string, person: string): string | undefined => {
     const [, id = '', day = '', mac = ''] = entryForm.exec(entry) ?? []
     const age = today() - Number(day)
-    const presented = Buffer.from(mac, 'base64url')
-    const isOurs = secretKeys.macs(purpose, id, day, person).some((expected) => timingSafeEqual(expected, presented))
-    return isOurs && age >= 0 && age < validDays ? id : undefined
+    return secretKeys.isMac(mac, purpose, id, day, person) && age >= 0 && age < validDays ? id : undefined
   }
 
   return {
@@ -62,13 +60,8 @@ export function createKnownDevices(deps: {
       const entry = `${id}.${day}.${secretKeys.mac(purpose, id, day, person).toString('base64url')}`
       const others = entries.filter((other) => other !== former)
       ctx.cookies.set(name, [entry, ...others].slice(0, peopleAtMost).join('~'), {
+        ...cookieAttributes(config),
         maxAge: validDays * dayMs,
-        httpOnly: true,
-        sameSite: 'lax',
-        secure: config.https,
-        path: '/',
-        signed: false,
-        overwrite: true,
       })
     },
   }

@@ -12,6 +12,7 @@ export type LogoutPage = {
   hidden: Readonly<Record<string, string>>
   /** The application that asked, if one did. */
   client: string | undefined
+  logo: string | undefined
   /** The person as they know themselves (an email address). */
   person: string | undefined
 }

@@ -5,7 +5,7 @@ import { Eta } from 'eta'
 import type { Context } from 'koa'
 import type { Config } from '#src/config.ts'
 import type { Assets } from './assets.ts'
-import { cookieNames } from './cookies.ts'
+import { cookieAttributes, cookieNames } from './cookies.ts'
 import { escapeHtml, languages, negotiateLocale, type Translator, toLocale, translator } from './i18n.ts'
 import { requestOf } from './request-context.ts'
 
@@ -44,12 +44,8 @@ export function createRenderer(deps: { config: Pick<Config, 'https'>; assets: As
     const asked = typeof ctx.query.lang === 'string' ? toLocale(ctx.query.lang) : undefined
     if (!asked) return ctx.cookies.get(languageCookie, { signed: false })
     ctx.cookies.set(languageCookie, asked, {
+      ...cookieAttributes(config),
       maxAge: 31_536_000_000,
-      httpOnly: true,
-      sameSite: 'lax',
-      secure: config.https,
-      signed: false,
-      overwrite: true,
     })
     return asked
   }

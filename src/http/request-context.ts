@@ -39,6 +39,11 @@ function createRequest(requestId: string, parent: Log): RequestContext {
   }
 }
 
+/** What was asked, fit for a log and for a record. */
+export function endpointOf(ctx: Context): string {
+  return `${ctx.method} ${loggedPath(ctx.path)}`
+}
+
 const plainPath = /^(?:\/[a-z.-]{0,40}){1,6}$/
 
 /** Parts of a path that look like a key to something (an interaction, a receipt) are left out. */

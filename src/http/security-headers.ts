@@ -47,6 +47,11 @@ export function allowInlineStyles(ctx: Context): void {
   ctx.state.isMail = true
 }
 
+/** For what somebody handed in: whatever it turns out to be, nothing in it runs. */
+export function sandbox(ctx: Context): void {
+  ctx.state.sandboxed = true
+}
+
 /** For a page whose script talks to this server. */
 export function allowFetch(ctx: Context): void {
   ctx.state.fetches = true
@@ -90,7 +95,7 @@ function formTargets(ctx: Context): Set<string> {
 }
 
 function policy(ctx: Context): string {
-  if (!isPage(ctx)) return closed
+  if (!isPage(ctx)) return ctx.state.sandboxed === true ? `${closed}; sandbox` : closed
   if (ctx.state.isMail) return `${closed}; style-src 'unsafe-inline'; sandbox`
   return [
     "default-src 'none'",

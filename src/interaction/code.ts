@@ -8,7 +8,7 @@ import type { MessageKey } from '#src/http/i18n.ts'
 import { type Said, sayLimited } from '#src/http/limited.ts'
 import { template } from '#src/http/render.ts'
 import { allowFormRedirect } from '#src/http/security-headers.ts'
-import type { MailLimitReached } from '#src/mail/outbox.ts'
+import { MailLimitReached } from '#src/mail/outbox.ts'
 import type { PendingInteraction } from '#src/oauth/interactions.ts'
 import { emailKey } from '#src/users/users.ts'
 import { reserve } from './guess.ts'
@@ -93,8 +93,17 @@ export function limited(ctx: Context, retryAfterSeconds: number): { status: numb
   return { status: 429, problem: sayLimited(ctx, retryAfterSeconds) }
 }
 
-/** Too many mails, for whomever they were: RFC 6585 4. */
-export function tooManyMails(ctx: Context, error: MailLimitReached): { status: number; problem: Said } {
-  ctx.set('Retry-After', String(error.retryAfterSeconds))
-  return { status: 429, problem: { key: 'code.error.limited' } }
+/** @param send queues the mail. @returns what to show where there were too many, for whomever they were: RFC 6585 4. */
+export async function unlessTooMany(
+  ctx: Context,
+  send: () => Promise<void>,
+): Promise<{ status: number; problem: Said } | undefined> {
+  try {
+    await send()
+    return undefined
+  } catch (error) {
+    if (!(error instanceof MailLimitReached)) throw error
+    ctx.set('Retry-After', String(error.retryAfterSeconds))
+    return { status: 429, problem: { key: 'code.error.limited' } }
+  }
 }

@@ -1,5 +1,6 @@
 // The consent screen: which application wants what from whom, in words. What is optional can be left out; what was not asked
 // cannot be given.
+import { createHash } from 'node:crypto'
 import type { Context } from 'koa'
 import { type Form, readForm } from '#src/http/form.ts'
 import { HttpError } from '#src/http/http-error.ts'
@@ -16,12 +17,15 @@ export type ConsentPage = {
   action: string
   csrf: string
   client: string
+  logo: string | undefined
   clientUri: string | undefined
   clientSite: string
   person: string
   initial: string
   switchAccount: string
   groups: readonly { name: string; scopes: readonly ScopeLine[] }[]
+  /** What cannot be left out, as the page shows it. */
+  required: string
   /** At least one item can be left out. */
   narrow: boolean
   /** Where the browser goes afterwards. */
@@ -32,10 +36,19 @@ export type ConsentPage = {
 }
 
 /** `name` is the scope itself, shown where the words are the operator's and the name adds something. */
-type ScopeLine = { value: string; words: string; name: string | undefined; required: boolean; checked: boolean }
+type ScopeLine = {
+  value: string
+  words: string
+  name: string | undefined
+  /** Says that it cannot be left out. */
+  required: string | undefined
+  checked: boolean
+}
 
 /** One thing that is asked, with what its checkbox sends. */
 type Asked = { resource: string | undefined; name: string; description: string; required: boolean; value: string }
+
+const problems = { 409: 'consent.error.changed', 422: 'consent.error.nothing' } as const
 
 const consentPage = template<ConsentPage>('interaction/consent')
 
@@ -55,6 +68,10 @@ export function consentStep({ database, interactions, renderer, csrf }: StepDeps
         return seeOther(ctx, await interactions.deny(ctx, pending))
       }
       const asked = everythingAsked(pending)
+      // Whoever left something out was told that they may. Where the client has changed its mind since, they look again.
+      const shown = form.get('required')
+      if (shown !== undefined && shown !== requiredOf(asked))
+        return render(ctx, pending, { status: 409, ticked: new Set(form.all('scope')) })
       const ticked = readTicked(form, asked)
       const allowed = asked.filter((scope) => scope.required || ticked.has(scope.value))
       if (allowed.length === 0) return render(ctx, pending, { status: 422, ticked })
@@ -87,7 +104,7 @@ export function consentStep({ database, interactions, renderer, csrf }: StepDeps
     const line = (scope: Asked): ScopeLine => ({
       ...describe(words, scope),
       value: scope.value,
-      required: scope.required,
+      required: scope.required ? words.t(scope.name === 'openid' ? 'consent.required' : 'consent.needed') : undefined,
       checked: page.ticked?.has(scope.value) ?? true,
     })
     const group = (resource: string | undefined) => asked.filter((scope) => scope.resource === resource).map(line)
@@ -100,6 +117,7 @@ export function consentStep({ database, interactions, renderer, csrf }: StepDeps
         action: stepUrl(pending),
         csrf: csrf.token(ctx, pending.uid),
         client: client.name,
+        logo: client.logo,
         clientUri: webAddress(client.clientUri),
         clientSite: siteOf(client.clientUri ?? ''),
         person: person.email,
@@ -109,11 +127,12 @@ export function consentStep({ database, interactions, renderer, csrf }: StepDeps
           { name: words.t('consent.you'), scopes: group(undefined) },
           ...pending.resources.map(({ identifier, name }) => ({ name, scopes: group(identifier) })),
         ].filter(({ scopes }) => scopes.length > 0),
+        required: requiredOf(asked),
         narrow: asked.some((scope) => !scope.required),
         site: siteOf(pending.redirectOrigin),
         policyUri: webAddress(client.policyUri),
         tosUri: webAddress(client.tosUri),
-        problem: page.status === 422 ? words.t('consent.error.nothing') : undefined,
+        problem: page.status in problems ? words.t(problems[page.status as keyof typeof problems]) : undefined,
       },
       { status: page.status, uiLocales: pending.uiLocales, languageSwitch: true },
     )
@@ -142,6 +161,11 @@ function readDecision(form: Form): 'allow' | 'deny' {
     description: 'The field decision must be "allow" or "deny".',
     screen: 'interrupted',
   })
+}
+
+function requiredOf(asked: readonly Asked[]): string {
+  const names = asked.filter((scope) => scope.required).map((scope) => scope.value)
+  return createHash('sha256').update(JSON.stringify(names)).digest('base64url')
 }
 
 function readTicked(form: Form, asked: readonly Asked[]): ReadonlySet<string> {

@@ -1,6 +1,7 @@
 // A second factor for somebody who must have one and has none: a passkey, or an app on the phone. Open only after the first factor, and
 // only while the person has nothing: who has a factor proves it, and adds more in their account.
 import type { Context } from 'koa'
+import { holdsSecondFactor } from '#src/factors/credentials.ts'
 import { confirmTotp, createSeed, qrCode, totpUri } from '#src/factors/totp.ts'
 import { readForm } from '#src/http/form.ts'
 import { HttpError } from '#src/http/http-error.ts'
@@ -12,7 +13,7 @@ import { currentUnit } from '#src/tokens/unit-of-work.ts'
 import { readDecision } from './decision.ts'
 import { type PasskeyPart, passkeyPart } from './passkey.ts'
 import type { Position } from './sign-in.ts'
-import { type Step, type StepDeps, seeOther, stepUrl } from './step.ts'
+import { interactionUrl, type Step, type StepDeps, seeOther, stepUrl } from './step.ts'
 
 export type EnrolmentPage = {
   action: string
@@ -99,8 +100,10 @@ export function totpEnrolmentStep(deps: StepDeps): Step<At> & {
       const name = renderer.translator(ctx, pending.uiLocales).t('enrolment.totp.name')
       const { userId } = at.person
       const change = signIn.changeBy(ctx, at.person)
-      if (await confirmTotp(database.prisma, secretKeys, { userId, seed, code, name }, change))
+      if (await confirmTotp(database.prisma, secretKeys, { userId, seed, code, name, first: true }, change))
         return seeOther(ctx, await signIn.proveMore(ctx, pending, at, { factor: 'totp', enrolled: true }))
+      // The form was sent twice, or another enrolment was faster: whatever waits now.
+      if (await holdsSecondFactor(database.prisma, userId)) return seeOther(ctx, interactionUrl(pending))
       currentUnit().audit({
         event: 'factor.failed',
         outcome: 'failure',

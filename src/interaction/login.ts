@@ -18,6 +18,7 @@ export type LoginPage = {
   action: string
   csrf: string
   client: string
+  logo: string | undefined
   /** Signed in already, and asked to prove it once more. */
   again: boolean
   identifier: string
@@ -108,6 +109,7 @@ export function loginStep(deps: StepDeps): Step {
         emailCode: emailCodeUrl(deps, pending),
         csrf: csrf.token(ctx, pending.uid),
         client: pending.client.name,
+        logo: pending.client.logo,
         again: pending.prompt === 'login' && pending.userId !== undefined,
         identifier,
         focus: page.focus ?? (wrong.password || (identifier && !wrong.identifier) ? 'password' : 'identifier'),

@@ -2,10 +2,11 @@
 // is asked for is never said by the browser; it follows from the question that waits.
 //
 //   POST /interaction/:uid/passkey/options   {csrf}            -> the options for navigator.credentials
-//   POST /interaction/:uid/passkey           {csrf, response}  -> {next}, where the browser goes
+//   POST /interaction/:uid/passkey           {csrf, response}  -> {next}, where the browser goes; `remember` as in the form around it
 import type Router from '@koa/router'
 import type { Context } from 'koa'
 import { z } from 'zod'
+import { holdsSecondFactor } from '#src/factors/credentials.ts'
 import { type Ceremony, enrolPasskey, offerEnrolment, offerSignIn, verifyPasskey } from '#src/factors/passkey.ts'
 import { HttpError } from '#src/http/http-error.ts'
 import { readJson } from '#src/http/json-body.ts'
@@ -14,7 +15,7 @@ import type { PendingInteraction } from '#src/oauth/interactions.ts'
 import { emailKey } from '#src/users/users.ts'
 import { recordFailure, reserve } from './guess.ts'
 import type { Position } from './sign-in.ts'
-import type { StepDeps } from './step.ts'
+import { interactionUrl, type StepDeps } from './step.ts'
 
 /** What views/partials/passkey.eta and views/assets/passkey.js need. */
 export type PasskeyPart = {
@@ -36,7 +37,7 @@ export function passkeyPart(
 }
 
 const optionsBody = z.strictObject({ csrf: z.string() })
-const answerBody = z.strictObject({ csrf: z.string(), response: z.looseObject({}) })
+const answerBody = z.strictObject({ csrf: z.string(), response: z.looseObject({}), remember: z.boolean().optional() })
 
 type Find = (ctx: Context) => Promise<{ pending: PendingInteraction; at: Position }>
 
@@ -57,14 +58,14 @@ export function addPasskeyRoutes(router: Router, deps: StepDeps, find: Find): vo
   })
 
   router.post('/:uid/passkey', async (ctx) => {
-    const { response, ...body } = await readJson(ctx, answerBody)
+    const { response, remember = false, ...body } = await readJson(ctx, answerBody)
     const { pending, at } = await find(ctx)
     verifyCsrf(ctx, pending, body)
     const ceremony = ceremonyOf(pending, at)
     const next =
       at.step === 'enrolment'
         ? await enrol(ctx, pending, at, response)
-        : await prove(ctx, pending, at, ceremony, response)
+        : await prove(ctx, pending, at, ceremony, { response, remember })
     ctx.set('Cache-Control', 'no-store')
     ctx.body = { next }
   })
@@ -83,8 +84,10 @@ export function addPasskeyRoutes(router: Router, deps: StepDeps, find: Find): vo
     const ceremony = { purpose: 'enrolment', flow: pending.uid, userId } as const
     const name = renderer.translator(ctx, pending.uiLocales).t('enrolment.passkey.name')
     const change = signIn.changeBy(ctx, at.person)
-    const enrolled = await enrolPasskey(prisma, relyingParty, ceremony, { response, name }, change)
+    const enrolled = await enrolPasskey(prisma, relyingParty, ceremony, { response, name, first: true }, change)
     if (!enrolled) {
+      // Sent twice, or another enrolment was faster: whatever waits now.
+      if (await holdsSecondFactor(prisma, userId)) return interactionUrl(pending)
       recordFailure(pending, 'passkey', { reason: 'enrolment', userId })
       throw refused()
     }
@@ -96,7 +99,7 @@ export function addPasskeyRoutes(router: Router, deps: StepDeps, find: Find): vo
     pending: PendingInteraction,
     at: Position,
     ceremony: Ceremony,
-    response: unknown,
+    { response, remember }: { response: unknown; remember: boolean },
   ): Promise<string> {
     const person = at.step === 'second-factor' ? emailKey(at.person.email) : undefined
     const reservation = await reserve(ctx, deps, { factor: 'passkey', person })
@@ -110,7 +113,7 @@ export function addPasskeyRoutes(router: Router, deps: StepDeps, find: Find): vo
     await reservation.succeed()
     const proof = { factor: 'passkey', amr: verdict.amr } as const
     return at.step === 'second-factor'
-      ? signIn.proveMore(ctx, pending, at, proof)
+      ? signIn.proveMore(ctx, pending, at, { ...proof, remember: remember && at.rememberable })
       : signIn.proveFirst(ctx, pending, { ...proof, userId: verdict.userId })
   }
 }

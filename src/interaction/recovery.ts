@@ -9,10 +9,9 @@ import type { MessageKey } from '#src/http/i18n.ts'
 import type { Said } from '#src/http/limited.ts'
 import { template } from '#src/http/render.ts'
 import { allowFormRedirect } from '#src/http/security-headers.ts'
-import { MailLimitReached } from '#src/mail/outbox.ts'
 import type { PendingInteraction } from '#src/oauth/interactions.ts'
 import { checkEmail, findUser } from '#src/users/users.ts'
-import { limited, readCodeAnswer, renderCode, reserveCode, tooManyMails } from './code.ts'
+import { limited, readCodeAnswer, renderCode, reserveCode, unlessTooMany } from './code.ts'
 import { recordFailure } from './guess.ts'
 import { renderMailOff } from './notice.ts'
 import { choosePassword } from './password-choice.ts'
@@ -117,13 +116,9 @@ export function recoveryStep(deps: StepDeps): Step {
 
   async function mail(ctx: Context, pending: PendingInteraction, email: string) {
     const { locale } = renderer.translator(ctx, pending.uiLocales)
-    try {
-      await beginRecovery(database, { uid: pending.uid, email, locale }, changeBy(ctx, deps), secretKeys)
-      return undefined
-    } catch (error) {
-      if (error instanceof MailLimitReached) return tooManyMails(ctx, error)
-      throw error
-    }
+    return unlessTooMany(ctx, () =>
+      beginRecovery(database, { uid: pending.uid, email, locale }, changeBy(ctx, deps), secretKeys),
+    )
   }
 
   function isClosed(ctx: Context, pending: PendingInteraction): boolean {

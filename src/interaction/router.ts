@@ -66,7 +66,7 @@ export function createInteractionRouter(parts: InteractionDeps): Router {
 
   const find = async (ctx: Context) => {
     const pending = await load(ctx, parts.interactions)
-    return { pending, at: await signIn.find(pending) }
+    return { pending, at: await signIn.find(ctx, pending) }
   }
 
   router.get('/:uid', async (ctx) => {

@@ -4,6 +4,9 @@
 //                -> enrolment, when policy asks and there is none -> recovery codes, shown once
 //                -> completeLogin, with what was truly proven
 //
+// In a browser that the person asked us to remember, their own factors do not ask by themselves; whoever else asks is answered with a proof
+// (docs/decisions/030).
+//
 // How far somebody came is a column of the pending request (oauth/interactions.ts): whose sign-in it is, what was proven and when. The
 // browser holds none of it and can only answer the question that waits; which one that is, is worked out anew at every request from
 // what was proven and where the person stands at that moment. A first factor begins the sign-in anew, so one person's proofs never
@@ -11,6 +14,7 @@
 import type { Context } from 'koa'
 import { z } from 'zod'
 import type { Change } from '#src/audit/change.ts'
+import { ownClientId } from '#src/clients/own-client.ts'
 import type { Database } from '#src/db/database.ts'
 import {
   type Acr,
@@ -23,13 +27,22 @@ import {
   twoFactors,
 } from '#src/factors/assurance.ts'
 import { replaceRecoveryCodes } from '#src/factors/recovery-code.ts'
-import { findStanding, isEnough, reachableLevel, type Standing } from '#src/factors/second-factors.ts'
+import { touchRememberedDevice } from '#src/factors/remembered-device.ts'
+import {
+  canBeSpared,
+  findStanding,
+  hasSecondFactor,
+  isEnough,
+  reachableLevel,
+  type Standing,
+} from '#src/factors/second-factors.ts'
 import type { Csrf } from '#src/http/csrf.ts'
 import type { KnownDevices } from '#src/http/known-device.ts'
 import { requestOf } from '#src/http/request-context.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
 import { queueNotice } from '#src/mail/notices.ts'
 import type { Interactions, PendingInteraction } from '#src/oauth/interactions.ts'
+import type { RememberedDevices } from '#src/oauth/remembered-devices.ts'
 import { strongerProof } from '#src/oauth/requested-acr.ts'
 import { hasSignedIn } from '#src/tokens/sessions.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
@@ -39,14 +52,16 @@ import { stepUrl } from './step.ts'
 /** The question that waits. `complete` and `unmet` are none: the browser goes on without one. */
 export type Position =
   | { step: 'login' | 'consent' }
-  | { step: 'second-factor'; person: Standing; progress: Progress; passkeyOnly: boolean }
+  | { step: 'second-factor'; person: Standing; progress: Progress; passkeyOnly: boolean; rememberable: boolean }
   | { step: 'enrolment'; person: Standing; progress: Progress; passkeyOnly: boolean }
   | { step: 'recovery-codes'; person: Standing; progress: Progress }
-  | { step: 'complete' | 'unmet'; person: Standing; progress: Progress }
+  /** `sparedBy`: the remembered browser without which more would be asked. */
+  | { step: 'complete'; person: Standing; progress: Progress; sparedBy: string | undefined }
+  | { step: 'unmet'; person: Standing; progress: Progress }
 
 export type SignIn = Readonly<{
   /** Where the sign-in stands. Reads, and changes nothing. */
-  find(pending: PendingInteraction): Promise<Position>
+  find(ctx: Context, pending: PendingInteraction): Promise<Position>
   /** Somebody proved who they are: whatever was proven before in this request is forgotten.
    *  @param amr RFC 8176, where the factor does not say it by itself. @returns where the browser goes. */
   proveFirst(
@@ -54,12 +69,13 @@ export type SignIn = Readonly<{
     pending: PendingInteraction,
     proof: { userId: string; factor: FactorKind; amr?: readonly string[] },
   ): Promise<string>
-  /** The same person proved one thing more. @param at of `find`, for this request. @returns where the browser goes. */
+  /** The same person proved one thing more. @param at of `find`, for this request. @param proof.remember they are not to be asked again in
+   *  this browser. @returns where the browser goes. */
   proveMore(
     ctx: Context,
     pending: PendingInteraction,
     at: Position & { progress: Progress },
-    proof: { factor: FactorKind; amr?: readonly string[]; enrolled?: boolean },
+    proof: { factor: FactorKind; amr?: readonly string[]; enrolled?: boolean; remember?: boolean },
   ): Promise<string>
   /** The person has their recovery codes. @returns where the browser goes. */
   codesWritten(ctx: Context, pending: PendingInteraction, at: Position & { progress: Progress }): Promise<string>
@@ -81,8 +97,14 @@ const progressShape = z.strictObject({
   /** The session counts, so the first factor was not asked again. */
   fromSession: z.boolean(),
   proofs: z.array(z.strictObject({ factor: z.string(), amr: z.array(z.string()), at: z.number() })),
+  /** This browser is to be remembered when it is complete. */
+  remember: z.boolean().optional(),
   /** The seed of an app that is being set up, sealed. */
   seed: z.string().optional(),
+  /** The phone that a code was sent to. */
+  phone: z.string().optional(),
+  /** The request for approval that was sent, with its number, sealed. */
+  push: z.string().optional(),
   /** Recovery codes that wait to be written down, sealed. */
   codes: z.string().optional(),
 })
@@ -94,6 +116,7 @@ export type SignInDeps = {
   secretKeys: SecretKeys
   csrf: Csrf
   devices: KnownDevices
+  remembered: RememberedDevices
   now: () => Date
 }
 
@@ -103,23 +126,19 @@ export function createSignIn({
   secretKeys,
   csrf,
   devices,
+  remembered,
   now,
 }: SignInDeps): SignIn {
   const signIn: SignIn = {
-    async find(pending) {
+    async find(ctx, pending) {
       const progress = readProgress(pending)
       const person = await findPerson(progress?.userId ?? steppingUp(pending))
       if (!person) return { step: pending.prompt }
-      if (!progress)
-        return place(pending, person, {
-          userId: person.userId,
-          generation: person.generation,
-          fromSession: true,
-          proofs: [],
-        })
+      const { userId, generation } = person
+      if (!progress) return locate(ctx, pending, person, { userId, generation, fromSession: true, proofs: [] })
       // Switched off, or their sessions ended, while the form was open.
-      if (progress.generation !== person.generation) return { step: pending.prompt }
-      return place(pending, person, progress)
+      if (progress.generation !== generation) return { step: pending.prompt }
+      return locate(ctx, pending, person, progress)
     },
 
     async proveFirst(ctx, pending, { userId, factor, amr }) {
@@ -130,9 +149,10 @@ export function createSignIn({
       return advance(ctx, pending, person, { userId, generation, fromSession: false, proofs })
     },
 
-    async proveMore(ctx, pending, at, { factor, amr, enrolled = false }) {
-      const { seed: _, ...before } = at.progress
-      const progress = { ...before, proofs: [...before.proofs, proofOf(factor, amr)] }
+    async proveMore(ctx, pending, at, { factor, amr, enrolled = false, remember = false }) {
+      const { seed: _, phone: __, push: ___, ...before } = at.progress
+      const proofs = [...before.proofs, proofOf(factor, amr)]
+      const progress = { ...before, proofs, ...(remember ? { remember } : {}) }
       const person = await findPerson(progress.userId)
       if (!person) return signIn.restart(pending)
       if (!enrolled || person.recoveryCodes > 0) return advance(ctx, pending, person, progress)
@@ -151,7 +171,7 @@ export function createSignIn({
     },
 
     async leave(ctx, pending, at) {
-      if (at.step === 'complete') return complete(ctx, pending, at.person, at.progress)
+      if (at.step === 'complete') return complete(ctx, pending, at)
       if (at.step === 'unmet') return refuseUnmet(ctx, pending, at.person)
       return stepUrl(pending, at.step)
     },
@@ -192,17 +212,27 @@ export function createSignIn({
     person: Standing,
     progress: Progress,
   ): Promise<string> {
-    const at = place(pending, person, progress)
+    const at = await locate(ctx, pending, person, progress)
     if (at.step === 'complete' || at.step === 'unmet') return signIn.leave(ctx, pending, at)
     interactions.saveProgress(pending, progress)
     return stepUrl(pending, at.step)
   }
 
-  async function complete(
+  async function locate(
     ctx: Context,
     pending: PendingInteraction,
     person: Standing,
     progress: Progress,
+  ): Promise<Position> {
+    const rememberable = remembered.days > 0 && countsRemembered(pending, person)
+    const device = rememberable ? await remembered.find(ctx, person.userId) : undefined
+    return place(pending, person, progress, { rememberable, device })
+  }
+
+  async function complete(
+    ctx: Context,
+    pending: PendingInteraction,
+    { person, progress, sparedBy }: Extract<Position, { step: 'complete' }>,
   ): Promise<string> {
     const { amr, level, since } = provenBy(pending, progress)
     currentUnit().audit({
@@ -210,11 +240,13 @@ export function createSignIn({
       outcome: 'success',
       actor: { kind: 'user', id: person.userId },
       clientId: pending.client.id,
-      detail: { amr },
+      detail: { amr, ...(sparedBy === undefined ? {} : { rememberedDevice: true }) },
     })
+    if (sparedBy !== undefined) await touchRememberedDevice(prisma, sparedBy, now())
     const who = { userId: person.userId, amr, acr: level, at: since }
     const next = await interactions.completeLogin(ctx, pending, who)
     csrf.rotate(ctx)
+    if (progress.remember) await remembered.remember(ctx, person.userId, signIn.changeBy(ctx, person))
     await noteDevice(ctx, person)
     return next
   }
@@ -243,20 +275,32 @@ export function createSignIn({
   }
 }
 
-/** The order itself. */
-function place(pending: PendingInteraction, person: Standing, progress: Progress): Position {
+/** The order itself. @param browser.device this browser is remembered, and that counts here. */
+function place(
+  pending: PendingInteraction,
+  person: Standing,
+  progress: Progress,
+  { device, rememberable }: { device: string | undefined; rememberable: boolean },
+): Position {
   const { level } = provenBy(pending, progress)
-  const enough = (reached: Acr) => isEnough(reached, person, pending, pending.asked)
+  const enough = (reached: Acr, remembered = false) => isEnough(reached, person, { ...pending, remembered })
   if (progress.codes !== undefined) return { step: 'recovery-codes', person, progress }
-  if (enough(level)) return { step: 'complete', person, progress }
+  if (enough(level)) return { step: 'complete', person, progress, sparedBy: undefined }
+  if (device !== undefined && enough(level, true)) return { step: 'complete', person, progress, sparedBy: device }
 
   const passkeyOnly = !enough(twoFactors)
-  if (enough(reachableLevel(person))) return { step: 'second-factor', person, progress, passkeyOnly }
+  if (enough(reachableLevel(person))) return { step: 'second-factor', person, progress, passkeyOnly, rememberable }
   // Policy asks and there is nothing to ask for. Where only the client asks, a password alone must not be enough to add a factor.
   const policy = person.roleRequires || pending.secondFactor === 'required'
-  if (policy && person.totp + person.passkeys === 0 && enough(phishingResistant))
+  if (policy && !hasSecondFactor(person) && enough(phishingResistant))
     return { step: 'enrolment', person, progress, passkeyOnly }
   return { step: 'unmet', person, progress }
+}
+
+/** Whether it makes a difference that this browser is remembered. Where our own pages ask somebody to sign in once more, it makes none. */
+function countsRemembered(pending: PendingInteraction, person: Standing): boolean {
+  const again = pending.client.id === ownClientId && pending.reasons.includes('login_prompt')
+  return !again && canBeSpared(person, pending)
 }
 
 /** Everything that counts, together. It was all proven at or after `since`, which is what `max_age` is about (OIDC Core 2, auth_time). */

@@ -8,12 +8,11 @@ import type { MessageKey } from '#src/http/i18n.ts'
 import type { Said } from '#src/http/limited.ts'
 import { template } from '#src/http/render.ts'
 import { allowFormRedirect } from '#src/http/security-headers.ts'
-import { MailLimitReached } from '#src/mail/outbox.ts'
 import type { PendingInteraction } from '#src/oauth/interactions.ts'
 import { checkText } from '#src/refusal.ts'
 import { beginSignUp, finishSignUp } from '#src/registration/sign-up.ts'
 import { checkEmail } from '#src/users/users.ts'
-import { limited, readCodeAnswer, renderCode, reserveCode, tooManyMails } from './code.ts'
+import { limited, readCodeAnswer, renderCode, reserveCode, unlessTooMany } from './code.ts'
 import { recordFailure } from './guess.ts'
 import { renderMailOff, renderNotice } from './notice.ts'
 import { choosePassword } from './password-choice.ts'
@@ -115,13 +114,9 @@ export function signUpStep(deps: StepDeps): Step {
     who: { email: string; name: string; passwordHash: string },
   ) {
     const { locale } = renderer.translator(ctx, pending.uiLocales)
-    try {
-      await beginSignUp(database, { uid: pending.uid, ...who, locale }, changeBy(ctx, deps), secretKeys)
-      return undefined
-    } catch (error) {
-      if (error instanceof MailLimitReached) return tooManyMails(ctx, error)
-      throw error
-    }
+    return unlessTooMany(ctx, () =>
+      beginSignUp(database, { uid: pending.uid, ...who, locale }, changeBy(ctx, deps), secretKeys),
+    )
   }
 
   /** @returns true when the page says why nobody can sign up here. @throws HttpError 404 where there is no sign-up at all. */

@@ -3,6 +3,7 @@ import type { Context } from 'koa'
 import type { Change } from '#src/audit/change.ts'
 import type { Config } from '#src/config.ts'
 import type { Database } from '#src/db/database.ts'
+import type { OutOfBandTransport } from '#src/factors/out-of-band.ts'
 import type { RelyingParty } from '#src/factors/passkey.ts'
 import type { Csrf } from '#src/http/csrf.ts'
 import type { KnownDevices } from '#src/http/known-device.ts'
@@ -10,6 +11,7 @@ import type { Renderer } from '#src/http/render.ts'
 import { requestOf } from '#src/http/request-context.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
 import type { Interactions, PendingInteraction } from '#src/oauth/interactions.ts'
+import type { RememberedDevices } from '#src/oauth/remembered-devices.ts'
 import type { Position, SignIn } from './sign-in.ts'
 
 export type InteractionDeps = {
@@ -19,9 +21,12 @@ export type InteractionDeps = {
   csrf: Csrf
   config: Pick<Config, 'mail' | 'signUp' | 'emailVerification' | 'emailSignIn'>
   devices: KnownDevices
+  remembered: RememberedDevices
   secretKeys: SecretKeys
   /** Where passkeys are valid. */
   relyingParty: RelyingParty
+  /** Undefined: nothing is sent to phones. */
+  outOfBand: OutOfBandTransport | undefined
   now: () => Date
 }
 
@@ -52,7 +57,12 @@ const inPlaceOfLogin: readonly StepName[] = ['login', 'signup', 'recovery', 'ver
  *  somebody who wants to be somebody else. */
 export function stepUrl(pending: PendingInteraction, step: StepName = pending.prompt): string {
   const isOther = inPlaceOfLogin.includes(step) && pending.prompt !== 'login'
-  return `/interaction/${encodeURIComponent(pending.uid)}/${step}${isOther ? otherAccount : ''}`
+  return `${interactionUrl(pending)}/${step}${isOther ? otherAccount : ''}`
+}
+
+/** @returns the address that leads to the step that waits, whichever it is by then. */
+export function interactionUrl({ uid }: PendingInteraction): string {
+  return `/interaction/${encodeURIComponent(uid)}`
 }
 
 /** For the records of a room: somebody who has not signed in yet. */

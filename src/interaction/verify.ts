@@ -6,10 +6,9 @@ import { beginVerification, finishVerification } from '#src/factors/verification
 import { readForm } from '#src/http/form.ts'
 import type { MessageKey } from '#src/http/i18n.ts'
 import type { Said } from '#src/http/limited.ts'
-import { MailLimitReached } from '#src/mail/outbox.ts'
 import type { PendingInteraction } from '#src/oauth/interactions.ts'
 import { findUser } from '#src/users/users.ts'
-import { limited, readCodeAnswer, renderCode, reserveCode, tooManyMails } from './code.ts'
+import { limited, readCodeAnswer, renderCode, reserveCode, unlessTooMany } from './code.ts'
 import { goOn } from './first-factor.ts'
 import { recordFailure } from './guess.ts'
 import { changeBy, type Step, type StepDeps, seeOther, stepUrl } from './step.ts'
@@ -62,13 +61,9 @@ export function verifyStep(deps: StepDeps): Step {
     // Their sessions were ended since the password was right: a new code would be no code for this sign-in.
     if (!user || user.disabledAt || String(user.generation) !== generation) return undefined
     const { locale } = renderer.translator(ctx, pending.uiLocales)
-    try {
-      await beginVerification(database, { uid: pending.uid, user, locale, proven }, changeBy(ctx, deps), secretKeys)
-      return undefined
-    } catch (error) {
-      if (error instanceof MailLimitReached) return tooManyMails(ctx, error)
-      throw error
-    }
+    return unlessTooMany(ctx, () =>
+      beginVerification(database, { uid: pending.uid, user, locale, proven }, changeBy(ctx, deps), secretKeys),
+    )
   }
 
   function render(

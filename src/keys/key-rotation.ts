@@ -9,14 +9,10 @@ import type { Change } from '#src/audit/change.ts'
 import { raiseConfigurationVersion } from '#src/db/configuration-version.ts'
 import type { Database, Db, Prisma } from '#src/db/database.ts'
 import { withConfigurationLock } from '#src/db/transaction.ts'
+import { quote, Refusal } from '#src/refusal.ts'
 import type { SecretKeys } from './secret-key.ts'
-import {
-  loadSigningKeys,
-  makeSigningKey,
-  type SigningAlgorithm,
-  signingAlgorithms,
-  storeSigningKey,
-} from './signing-keys.ts'
+import { type SigningAlgorithm, signingAlgorithms } from './signer.ts'
+import { loadSigningKeys, makeSigningKey, storeSigningKey } from './signing-keys.ts'
 
 /** For how long a reader may keep the published keys (`Cache-Control`). */
 export const keysMaxAgeSeconds = 300
@@ -60,7 +56,7 @@ export async function rotateSigningKeys(
   const before = await standing(database.prisma)
   if (before.due.length === 0) return { rotated: [], early: before.early }
   // Under another SECRET_KEY than the servers' they could not read what is stored here: whoever opens the present keys has theirs.
-  await loadSigningKeys(database.prisma, secretKeys)
+  await loadSigningKeys(database, secretKeys)
   // Made before the lock is asked for, as in signing-keys.ts.
   const made = new Map(await Promise.all(before.due.map(async ({ alg }) => [alg, await makeSigningKey(alg)] as const)))
   return withConfigurationLock(database, async (tx) => {
@@ -119,6 +115,91 @@ export async function removeRetiredKeys(
     return keys.map(({ kid }) => kid)
   })
 }
+
+export class SigningKeyNotFound extends Refusal {
+  constructor(kid: string) {
+    super('missing', [
+      {
+        field: 'kid',
+        problem: `is ${quote(kid)}, which is no signing key here`,
+        fix: 'Check it against the list of keys.',
+      },
+    ])
+  }
+}
+
+/** It is not, or not any more, what the caller took it for. */
+export class SigningKeyNotRetirable extends Refusal {
+  constructor(problem: string, fix: string) {
+    super('changed', [{ field: 'kid', problem, fix }])
+  }
+}
+
+export type Retirement = {
+  alg: SigningAlgorithm
+  retired: string
+  /** It was announced and never signed; it is gone, since nothing names it. */
+  withdrawn: boolean
+  current: string
+  /** Announced by this. */
+  next: string
+}
+
+/** One key by hand. The one that signs retires as by a rotation: what it signed stays good (for one that leaked, revoke what it signed:
+ *  `sallyport tokens revoke --before now`). One that is announced is withdrawn, and another announced. Of two callers one does it.
+ *  @param options.unannounced as for rotateSigningKeys.
+ *  @throws SigningKeyNotFound, SigningKeyNotRetirable, SigningKeysUnreadable */
+export async function retireSigningKey(
+  database: Database,
+  secretKeys: SecretKeys,
+  { kid, unannounced = false, change }: { kid: string; unannounced?: boolean; change: Change },
+): Promise<Retirement> {
+  const found = await findKey(database.prisma, kid)
+  const alg = found.alg as SigningAlgorithm
+  await loadSigningKeys(database, secretKeys) // as for a rotation
+  const made = await makeSigningKey(alg)
+  return withConfigurationLock(database, async (tx) => {
+    const key = await findKey(tx, kid)
+    if (key.state === 'retired') throw retiredAlready()
+    const other = await tx.signingKey.findFirst({ where: { alg, state: key.state === 'current' ? 'next' : 'current' } })
+    if (!other)
+      throw new SigningKeyNotRetirable(
+        'has no neighbour to take its place',
+        'Start the server: it makes what is missing.',
+      )
+    const retired = { event: 'key.retired', target: { kind: 'key', id: kid }, detail: { alg } } as const
+    await raiseConfigurationVersion(tx, change.now)
+    if (key.state === 'next') {
+      await tx.signingKey.delete({ where: { kid } })
+      await record(tx, change, { ...retired, detail: { alg, withdrawn: true } })
+    } else {
+      const from = later(other.createdAt, announcedSeconds)
+      if (from > change.now && !unannounced) throw announcedTooLate(from)
+      await tx.signingKey.update({ where: { kid }, data: { state: 'retired', retiredAt: change.now } })
+      await tx.signingKey.update({ where: { kid: other.kid }, data: { state: 'current', activatedAt: change.now } })
+      await record(tx, change, retired)
+      await record(tx, change, { event: 'key.activated', target: { kind: 'key', id: other.kid }, detail: { alg } })
+    }
+    await storeSigningKey(tx, secretKeys, made, { alg, state: 'next', now: change.now })
+    return { alg, retired: kid, withdrawn: key.state === 'next', current: other.kid, next: made.kid }
+  })
+}
+
+async function findKey(db: Db, kid: string) {
+  const isStorable = kid.isWellFormed() && !kid.includes('\0')
+  const key = isStorable ? await db.signingKey.findUnique({ where: { kid } }) : null
+  if (!key) throw new SigningKeyNotFound(kid)
+  return key
+}
+
+const retiredAlready = () =>
+  new SigningKeyNotRetirable('is retired already', 'Leave it: it is removed when nothing valid names it.')
+
+const announcedTooLate = (from: Date) =>
+  new SigningKeyNotRetirable(
+    `cannot retire before ${from.toISOString()}: the one that follows it was announced a moment ago`,
+    'Wait until then, or send unannounced: verifiers that hold the keys refuse what the new one signs until they read them again.',
+  )
 
 const later = (time: Date, seconds: number): Date => new Date(time.getTime() + seconds * 1000)
 

@@ -1,8 +1,11 @@
 // SECRET_KEY and what is derived from it. Each purpose gets its own key (HKDF-SHA-256, RFC 5869), so a value sealed for one
 // purpose is refused for every other, and a leak of one derived key tells nothing about the rest.
-import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+
+/** Of HMAC-SHA-256. */
+const digestBytes = 32
 
 export class SealBroken extends Error {
   override name = 'SealBroken'
@@ -13,12 +16,18 @@ export type SecretKeys = Readonly<{
   seal(purpose: string, context: string, plain: string | Uint8Array): string
   /** @throws SealBroken when the value was not sealed here for this purpose and context, or its key has left SECRET_KEY. */
   unseal(purpose: string, context: string, sealed: string): Buffer
+  /** @returns which key opens it, 0 the newest; undefined: none. */
+  sealedUnder(purpose: string, context: string, sealed: string): number | undefined
   /** A keyed digest under the newest key: 32 bytes. */
   mac(purpose: string, ...parts: readonly (string | Uint8Array)[]): Buffer
   /** The same under every key, newest first: what may have been written before a rotation. */
   macs(purpose: string, ...parts: readonly (string | Uint8Array)[]): Buffer[]
+  /** Whether a digest that came back, as base64url, is ours under any key; compared in constant time. */
+  isMac(presented: string, purpose: string, ...parts: readonly (string | Uint8Array)[]): boolean
   /** Keys for signing cookies, newest first. */
   cookieKeys: readonly string[]
+  /** Names for the keys, newest first, that tell nothing about them. */
+  fingerprints: readonly string[]
 }>
 
 export function createSecretKeys(keys: readonly Uint8Array[]): SecretKeys {
@@ -40,6 +49,20 @@ export function createSecretKeys(keys: readonly Uint8Array[]): SecretKeys {
     }
     return hmac.digest()
   }
+  const open = (purpose: string, context: string, sealed: string): { plain: Buffer; by: number } | undefined => {
+    const bytes = Buffer.from(sealed, 'base64url')
+    if (bytes.length < 28) return undefined
+    for (const [by, key] of derive(`seal/${purpose}`).entries()) {
+      try {
+        const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, 12)).setAAD(Buffer.from(context))
+        decipher.setAuthTag(bytes.subarray(-16))
+        return { plain: Buffer.concat([decipher.update(bytes.subarray(12, -16)), decipher.final()]), by }
+      } catch (error) {
+        if (!(error instanceof Error)) throw error // an older key may open it: try the next
+      }
+    }
+    return undefined
+  }
 
   return Object.freeze({
     seal(purpose, context, plain) {
@@ -48,22 +71,21 @@ export function createSecretKeys(keys: readonly Uint8Array[]): SecretKeys {
       return Buffer.concat([iv, cipher.update(plain), cipher.final(), cipher.getAuthTag()]).toString('base64url')
     },
     unseal(purpose, context, sealed) {
-      const bytes = Buffer.from(sealed, 'base64url')
-      if (bytes.length < 28) throw new SealBroken(purpose)
-      for (const key of derive(`seal/${purpose}`)) {
-        try {
-          const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, 12)).setAAD(Buffer.from(context))
-          decipher.setAuthTag(bytes.subarray(-16))
-          return Buffer.concat([decipher.update(bytes.subarray(12, -16)), decipher.final()])
-        } catch (error) {
-          if (!(error instanceof Error)) throw error // an older key may open it: try the next
-        }
-      }
-      throw new SealBroken(purpose)
+      const opened = open(purpose, context, sealed)
+      if (!opened) throw new SealBroken(purpose)
+      return opened.plain
     },
+    sealedUnder: (purpose, context, sealed) => open(purpose, context, sealed)?.by,
     mac: (purpose, ...parts) => digest(first(`mac/${purpose}`), parts),
     macs: (purpose, ...parts) => derive(`mac/${purpose}`).map((key) => digest(key, parts)),
+    isMac(presented, purpose, ...parts) {
+      const bytes = Buffer.from(presented, 'base64url')
+      return derive(`mac/${purpose}`).some(
+        (key) => bytes.length === digestBytes && timingSafeEqual(digest(key, parts), bytes),
+      )
+    },
     cookieKeys: derive('cookies').map((key) => key.toString('base64url')),
+    fingerprints: derive('fingerprint').map((key) => key.toString('hex', 0, 8)),
   } satisfies SecretKeys)
 }
 

@@ -8,16 +8,14 @@ import { raiseConfigurationVersion } from '#src/db/configuration-version.ts'
 import type { Database, Db } from '#src/db/database.ts'
 import { withConfigurationLock } from '#src/db/transaction.ts'
 import { SealBroken, type SecretKeys } from './secret-key.ts'
+import { type Signer, type SigningAlgorithm, signingAlgorithms, softwareSigner } from './signer.ts'
 
-export const signingAlgorithms = ['ES256', 'EdDSA', 'RS256'] as const
-export type SigningAlgorithm = (typeof signingAlgorithms)[number]
-
-export type SigningKeyPair = {
+export type SigningKey = Readonly<{
   kid: string
   alg: SigningAlgorithm
   state: 'current' | 'next' | 'retired'
-  privateJwk: JWK
-}
+  signer: Signer
+}>
 
 /** SECRET_KEY does not open what the database holds: the wrong key, or one that was removed too early. */
 export class SigningKeysUnreadable extends Error {
@@ -27,6 +25,14 @@ export class SigningKeysUnreadable extends Error {
       'SECRET_KEY does not open the signing keys in the database. Start with the SECRET_KEY they were made under; after a rotation keep the old one behind the new, separated by a comma.',
       options,
     )
+  }
+}
+
+/** Nothing can be signed before the first start has made keys. */
+export class SigningKeysMissing extends Error {
+  override name = 'SigningKeysMissing'
+  constructor() {
+    super('There is no signing key yet: the first start makes them.')
   }
 }
 
@@ -110,16 +116,17 @@ async function generateJwk(alg: SigningAlgorithm): Promise<JWK> {
 }
 
 /** Everything that is published, the signing ones first. @throws SigningKeysUnreadable */
-export async function loadSigningKeys(db: Db, secretKeys: SecretKeys): Promise<SigningKeyPair[]> {
-  const rows = await db.signingKey.findMany({ orderBy: [{ createdAt: 'asc' }] })
+export async function loadSigningKeys({ pool }: Pick<Database, 'pool'>, secretKeys: SecretKeys): Promise<SigningKey[]> {
+  const { rows } = await pool.query<{ kid: string; alg: string; state: string; privateJwk: Buffer }>(
+    'SELECT kid, alg, state, private_jwk AS "privateJwk" FROM signing_key ORDER BY created_at, kid',
+  )
   const rank = { current: 0, next: 1, retired: 2 }
   return rows
-    .map((row) => ({
-      kid: row.kid,
-      alg: row.alg as SigningAlgorithm,
-      state: row.state as SigningKeyPair['state'],
-      privateJwk: open(row.kid, Buffer.from(row.privateJwk), secretKeys),
-    }))
+    .map(({ kid, state, privateJwk, ...row }) => {
+      const alg = row.alg as SigningAlgorithm
+      const signer = softwareSigner(kid, alg, open(kid, privateJwk, secretKeys))
+      return { kid, alg, state: state as SigningKey['state'], signer }
+    })
     .sort((a, b) => rank[a.state] - rank[b.state])
 }
 

@@ -26,6 +26,8 @@ export type Notice =
   | 'factorRemoved'
   | 'recoveryCodes'
   | 'sessionsEnded'
+  | 'apiKeyCreated'
+  | 'apiKeyReported'
 
 const codeNotes = (t: Words): string[] => [t('mail.code.valid'), t('mail.code.secret'), t('mail.code.notYou')]
 

@@ -57,9 +57,12 @@ export function createMailSender(deps: {
       if (at.getTime() < silentUntil) return false
       // Without a mail server only what is too old is dealt with.
       const since = config.mail === 'none' ? new Date(at.getTime() - givenUpSeconds * 1000) : at
-      const [row] = await database.prisma.$queryRaw<{ due: boolean }[]>`
-        SELECT EXISTS (SELECT 1 FROM mail WHERE next_attempt_at <= ${since}::timestamptz) AS due`
-      return row?.due ?? false
+      const { rows } = await database.pool.query<{ due: boolean }>({
+        name: 'mail_due',
+        text: 'SELECT EXISTS (SELECT FROM mail WHERE next_attempt_at <= $1::timestamptz) AS due',
+        values: [since],
+      })
+      return rows[0]?.due ?? false
     },
 
     async run(signal) {
@@ -82,7 +85,8 @@ export function createMailSender(deps: {
     const old = new Date(at.getTime() - givenUpSeconds * 1000)
     const until = new Date(at.getTime() + claimSeconds * 1000)
     return database.prisma.$queryRaw<Claimed[]>`
-      UPDATE mail SET attempts = LEAST(attempts + 1, 32000), next_attempt_at = ${until}::timestamptz
+      UPDATE mail SET attempts = LEAST(attempts + 1, 32000), next_attempt_at = ${until}::timestamptz, attempted_at = ${at}::timestamptz,
+        problem = NULL
       WHERE id = ANY (ARRAY(
         SELECT id FROM mail WHERE next_attempt_at <= ${config.mail === 'none' ? old : at}::timestamptz
         ORDER BY next_attempt_at LIMIT ${parallel} FOR UPDATE SKIP LOCKED))
@@ -138,7 +142,7 @@ export function createMailSender(deps: {
     await database.prisma.$transaction(async (tx) => {
       const { count } = await tx.mail.updateMany({
         where: { id: mail.id, nextAttemptAt: { not: null } },
-        data: { givenUpAt: now(), nextAttemptAt: null, sealed: null },
+        data: { givenUpAt: now(), nextAttemptAt: null, sealed: null, problem: reason },
       })
       if (count > 0) await recordAudit(tx, givenUp(mail, reason))
     })
@@ -153,7 +157,7 @@ export function createMailSender(deps: {
     const seconds = Math.min(first * 2 ** Math.min(attempts - 1, 20), longest)
     await database.prisma.mail.updateMany({
       where: { id, nextAttemptAt: { not: null } },
-      data: { nextAttemptAt: new Date(now().getTime() + seconds * 1000) },
+      data: { nextAttemptAt: new Date(now().getTime() + seconds * 1000), problem: reason },
     })
     log.warn({ event: 'mail.delayed', mail: id, template, attempts, reason, seconds })
   }

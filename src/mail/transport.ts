@@ -1,7 +1,7 @@
 // SMTP, and nothing else: one connection pool for a burst of mails, with short limits, so that a mail is sent, refused or known to
 // be late well before its claim runs out.
 import { setTimeout as delay } from 'node:timers/promises'
-import { createTransport } from 'nodemailer'
+import type { Transporter } from 'nodemailer'
 import type { Mailbox, SmtpServer } from '#src/config.ts'
 import type { RenderedMail } from './letters.ts'
 
@@ -22,26 +22,31 @@ export const sendSeconds = 90
 export function openTransport(deps: { smtp: SmtpServer; from: Mailbox; issuerUrl: string }): Transport {
   const { smtp, from, issuerUrl } = deps
   const { host, port, secure, auth } = smtp
-  const transporter = createTransport({
-    host,
-    port,
-    secure,
-    ...(auth ? { auth: { ...auth }, requireTLS: !secure } : {}),
-    tls: { minVersion: 'TLSv1.2' },
-    pool: true,
-    maxConnections: parallel,
-    maxRequeues: 0, // trying again is sender.ts, which remembers it
-    name: new URL(issuerUrl).hostname,
-    connectionTimeout: 5_000,
-    dnsTimeout: 5_000,
-    greetingTimeout: 10_000,
-    socketTimeout: 20_000,
-    disableFileAccess: true,
-    disableUrlAccess: true,
-  })
+  let opened: Promise<Transporter> | undefined
+  // Loaded with the first mail: most starts send none for a while (docs/decisions/016).
+  const open = async (): Promise<Transporter> =>
+    (await import('nodemailer')).createTransport({
+      host,
+      port,
+      secure,
+      ...(auth ? { auth: { ...auth }, requireTLS: !secure } : {}),
+      tls: { minVersion: 'TLSv1.2' },
+      pool: true,
+      maxConnections: parallel,
+      maxRequeues: 0, // trying again is sender.ts, which remembers it
+      name: new URL(issuerUrl).hostname,
+      connectionTimeout: 5_000,
+      dnsTimeout: 5_000,
+      greetingTimeout: 10_000,
+      socketTimeout: 20_000,
+      disableFileAccess: true,
+      disableUrlAccess: true,
+    })
   return {
     async send({ id, to, subject, text, html }) {
       try {
+        opened ??= open()
+        const transporter = await opened
         const sent = transporter.sendMail({
           from: { ...from },
           to: { name: '', address: to },
@@ -58,7 +63,9 @@ export function openTransport(deps: { smtp: SmtpServer; from: Mailbox; issuerUrl
         return judge(error)
       }
     },
-    close: () => transporter.close(),
+    close() {
+      opened?.then((transporter) => transporter.close())
+    },
   }
 }
 

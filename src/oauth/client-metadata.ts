@@ -1,7 +1,8 @@
 // A client of ours in the engine's words (RFC 7591). Secrets are hashes, so the engine gets a placeholder and asks us to compare.
 import type { ClientRecord } from '#src/clients/settings.ts'
+import { tokenExchange } from '#src/clients/types.ts'
 
-const engineGrants = new Set(['authorization_code', 'refresh_token', 'client_credentials'])
+const engineGrants = new Set(['authorization_code', 'refresh_token', 'client_credentials', tokenExchange])
 
 export function toClientMetadata(record: ClientRecord): Record<string, unknown> {
   const person = record.grantTypes.includes('authorization_code')

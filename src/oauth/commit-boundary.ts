@@ -12,14 +12,18 @@ import { requestOf } from '#src/http/request-context.ts'
 import { CommitQueueFull } from '#src/tokens/group-commit.ts'
 import type { Verdict } from '#src/tokens/statements.ts'
 import { createUnit, type Keep, runUnit, type Unit } from '#src/tokens/unit-of-work.ts'
+import { decisionIdOf, isRefusal } from './decision-id.ts'
+import { dpopAlgorithms } from './possession.ts'
+import type { Receipts } from './receipts.ts'
 
 /** @param refuse answers a browser with a page or a program with JSON, for a request that lost its commit. */
 export function commitBoundary(deps: {
   database: Database
   sessionCookie: string
+  receipts: Pick<Receipts, 'writeForAnswer'>
   refuse: (ctx: Context, error: { status: number; error: string; description: string }, cause: unknown) => void
 }): Middleware {
-  const { database, sessionCookie, refuse } = deps
+  const { database, sessionCookie, receipts, refuse } = deps
   return (ctx, next) => {
     const { requestId } = requestOf(ctx)
     const unit = createUnit(database, { address: ctx.ip, userAgent: ctx.get('user-agent') || undefined, requestId })
@@ -32,6 +36,7 @@ export function commitBoundary(deps: {
   async function settle(ctx: Context, unit: Unit): Promise<void> {
     if (unit.failure && isUnavailable(unit.failure)) return unavailable(ctx, unit.failure) // no second wait for the same database
     const keep = keepFor(ctx.status, unit.failure)
+    refusing(ctx, unit)
     // The cookie of a session that will not be saved would sign the person out.
     if (keep !== 'all') dropCookies(ctx, sessionCookie)
     try {
@@ -84,10 +89,21 @@ export function commitBoundary(deps: {
         )
         log.warn({ event, clientId: row.clientId, grantId: row.grantId })
       }
-    await unit.commit('refusal')
     dropCookies(ctx)
+    for (const name of ['X-Sallyport-Status', 'X-Sallyport-Location']) ctx.remove(name) // the redirect that did not come to be
     if (verdict === 'client_gone') ctx.set('WWW-Authenticate', `Basic realm="${ctx.origin}"`)
+    // RFC 9449 7.1: of several requests with one proof these came second.
+    if (verdict === 'replayed' && ctx.path === '/oauth/userinfo')
+      ctx.set('WWW-Authenticate', `DPoP error="invalid_dpop_proof", algs="${dpopAlgorithms.join(' ')}"`)
     refuse(ctx, refusalFor(ctx, verdict), verdict)
+    refusing(ctx, unit)
+    await unit.commit('refusal')
+  }
+
+  function refusing(ctx: Context, unit: Unit): void {
+    if (!isRefusal(ctx)) return
+    unit.decisionId = decisionIdOf(ctx)
+    receipts.writeForAnswer(ctx)
   }
 
   function unavailable(ctx: Context, cause: unknown): void {

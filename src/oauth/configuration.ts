@@ -1,6 +1,7 @@
 // Every option of the engine, answered. What is not named here is off by the engine's own default and was checked to be harmless.
 // Grouped as a reader asks: what may be requested, who may ask, what is issued and for how long, what people see.
 import { type AdapterFactory, type Configuration, errors, type KoaContextWithOIDC } from 'oidc-provider'
+import { holdingsOf } from '#src/access/holdings.ts'
 import type { Config } from '#src/config.ts'
 import type { Database } from '#src/db/database.ts'
 import { acrValues } from '#src/factors/assurance.ts'
@@ -12,9 +13,12 @@ import { createInteractionPolicy } from './interaction-policy.ts'
 import { createIntrospectionPolicy } from './introspection.ts'
 import { recordJwt } from './ledger.ts'
 import type { EnginePages } from './pages.ts'
+import { dpopAlgorithms } from './possession.ts'
+import { createRememberedDevices } from './remembered-devices.ts'
 import { keepSignInClaims } from './requested-acr.ts'
-import { createResources } from './resources.ts'
+import { createResources, permissionsHeld } from './resources.ts'
 import { createLoadExistingGrant } from './session-grants.ts'
+import { engineKey } from './signing-key.ts'
 import type { Snapshot } from './snapshot.ts'
 
 const defaultAccessTokenTtl = 900
@@ -69,7 +73,7 @@ export function createConfiguration(deps: ConfigurationDeps): Configuration {
     enabledJWA: {
       clientAuthSigningAlgValues: ['ES256', 'EdDSA', 'PS256'],
       idTokenSigningAlgValues: ['ES256', 'EdDSA', 'RS256'], // RS256 for relying parties that know nothing else
-      dPoPSigningAlgValues: ['ES256', 'EdDSA'],
+      dPoPSigningAlgValues: dpopAlgorithms,
     },
     clockTolerance: 15,
     fetchResponseBodyLimits: { jwks_uri: 65_536, sector_identifier_uri: 65_536 },
@@ -77,14 +81,14 @@ export function createConfiguration(deps: ConfigurationDeps): Configuration {
     fetch: () => Promise.reject(new Error('outgoing requests are off')),
 
     // -- what is issued
-    jwks: {
-      keys: snapshot.keys.map(({ privateJwk, kid, alg }) => ({ ...privateJwk, kid, alg, use: 'sig' })) as NonNullable<
-        Configuration['jwks']
-      >['keys'],
-    },
+    jwks: { keys: snapshot.keys.map(({ signer }) => engineKey(signer)) },
     formats: { bitsOfOpaqueRandomness: 256, customizers: { jwt: recordJwt } },
     // RFC 9470 6: an API learns how strongly and when the person signed in, from the token or from introspection.
-    extraTokenClaims: (ctx, token) => signInOf(ctx, token),
+    extraTokenClaims: async (ctx, token) => {
+      const signIn = signInOf(ctx, token)
+      const held = await heldClaims(database, snapshot, token)
+      return signIn || held ? { ...signIn, ...held } : undefined
+    },
     // Whoever may use the grant gets a refresh token: bound to the session, or outliving logout with offline_access.
     issueRefreshToken: async (_ctx, client) => client.grantTypeAllowed('refresh_token'),
     expiresWithSession: async (_ctx, source) => !source.scopes.has('offline_access'),
@@ -126,7 +130,9 @@ export function createConfiguration(deps: ConfigurationDeps): Configuration {
           return true
         },
       },
-      resourceIndicators: createResources(snapshot),
+      resourceIndicators: createResources(snapshot, permissionsHeld(database)),
+      // The engine asks for signatures (signing-key.ts) and holds no private half. Experimental there, so it wants to be told by its version.
+      externalSigningSupport: { enabled: true, ack: 'experimental-01' },
       pushedAuthorizationRequests: { enabled: true }, // RFC 9126; required per client by its profile
       dPoP: { enabled: true, nonceSecret: secretKeys.mac('dpop-nonce') }, // the same nonces on every process (RFC 9449 8)
       rpInitiatedLogout: {
@@ -140,7 +146,7 @@ export function createConfiguration(deps: ConfigurationDeps): Configuration {
     findAccount: createFindAccount(database),
     loadExistingGrant: createLoadExistingGrant(database),
     interactions: {
-      policy: createInteractionPolicy({ database, snapshot }),
+      policy: createInteractionPolicy({ database, snapshot, remembered: createRememberedDevices(deps) }),
       url: (_ctx, interaction) => `/interaction/${interaction.uid}`,
     },
     renderError: pages.error,
@@ -174,6 +180,22 @@ function signInOf(ctx: KoaContextWithOIDC, token: { kind: string }): { acr: stri
   const { AuthorizationCode, RefreshToken } = ctx.oidc.entities
   const { acr, authTime } = AuthorizationCode ?? RefreshToken ?? {}
   return acr === undefined || authTime === undefined ? undefined : { acr, auth_time: authTime }
+}
+
+/** What an API asked to be told of the person. It is as old as the token: whatever must not be asks (docs/access.md). */
+async function heldClaims(
+  database: Database,
+  snapshot: Snapshot,
+  token: { kind: string; accountId?: string; aud?: string | string[] },
+): Promise<{ roles?: string[]; permissions?: string[] } | undefined> {
+  const api = typeof token.aud === 'string' ? snapshot.apis.get(token.aud) : undefined
+  if (!api || api.tokenClaims.length === 0 || token.kind !== 'AccessToken' || token.accountId === undefined)
+    return undefined
+  const { roles, permissions } = await holdingsOf(database, { kind: 'user', id: token.accountId }, api.identifier)
+  return {
+    ...(api.tokenClaims.includes('roles') && { roles: [...roles].sort() }),
+    ...(api.tokenClaims.includes('permissions') && { permissions: [...permissions].sort() }),
+  }
 }
 
 function refreshTtl(snapshot: Snapshot, clientId: string): number {

@@ -5,9 +5,11 @@ import type Provider from 'oidc-provider'
 import type { KoaContextWithOIDC } from 'oidc-provider'
 import type { Log } from '#src/log.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
+import { RateLimited } from './client-limits.ts'
 
 export function recordEvents(provider: Provider, log: Log): void {
   const refused = (ctx: KoaContextWithOIDC, error: Error & { error?: string; error_detail?: string }) => {
+    if (error instanceof RateLimited) return // a line a minute is enough: http/rate-limits.ts
     const clientId = ctx.oidc.client?.clientId
     const detail = {
       route: ctx.oidc.route,

@@ -4,12 +4,14 @@ import type { Database } from '#src/db/database.ts'
 import { asLevel } from '#src/factors/assurance.ts'
 import { findStanding, isEnough } from '#src/factors/second-factors.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
+import type { RememberedDevices } from './remembered-devices.ts'
 import { requestedAcr, strongerProof } from './requested-acr.ts'
 import type { Snapshot } from './snapshot.ts'
 
 export function createInteractionPolicy(deps: {
   database: Database
   snapshot: Snapshot
+  remembered: RememberedDevices
 }): interactionPolicy.DefaultPolicy {
   const { base, Check } = interactionPolicy
   const policy = base()
@@ -38,7 +40,7 @@ export function createInteractionPolicy(deps: {
 /** A session that satisfies role, client and request is not asked again, whichever of them asked the last time. */
 async function isStrongEnough(
   ctx: KoaContextWithOIDC,
-  { database, snapshot }: { database: Database; snapshot: Snapshot },
+  { database, snapshot, remembered }: { database: Database; snapshot: Snapshot; remembered: RememberedDevices },
 ): Promise<boolean> {
   const { session, account, client, params = {} } = ctx.oidc
   if (session?.accountId === undefined || account === undefined || client === undefined) return true
@@ -46,5 +48,9 @@ async function isStrongEnough(
   const standing = await currentUnit().remember(`standing ${accountId}`, () => findStanding(database.prisma, accountId))
   if (!standing) return true
   const secondFactor = snapshot.knownClient(client.clientId)?.secondFactor ?? 'optional'
-  return isEnough(asLevel(session.acr), standing, { secondFactor }, requestedAcr(params))
+  const asking = { secondFactor, asked: requestedAcr(params) }
+  const enough = (isRemembered: boolean) =>
+    isEnough(asLevel(session.acr), standing, { ...asking, remembered: isRemembered })
+  // Looked for only where it would make the difference.
+  return enough(false) || (enough(true) && (await remembered.find(ctx, accountId)) !== undefined)
 }

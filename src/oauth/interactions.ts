@@ -8,6 +8,7 @@ import type { Context } from 'koa'
 import type Provider from 'oidc-provider'
 import { errors } from 'oidc-provider'
 import { openidScopes } from '#src/apis/scope-names.ts'
+import { logoAddress } from '#src/clients/logos.ts'
 import { ownClientId } from '#src/clients/own-client.ts'
 import type { ClientRecord } from '#src/clients/settings.ts'
 import { type Acr, asLevel } from '#src/factors/assurance.ts'
@@ -33,6 +34,8 @@ export type PendingInteraction = {
     name: string
     clientUri: string | null
     logoUri: string | null
+    /** Where its picture is. */
+    logo: string | undefined
     policyUri: string | null
     tosUri: string | null
   }
@@ -109,7 +112,9 @@ export function createInteractions(source: ProviderSource): Interactions {
         progressVersion: row?.progressVersion ?? 0,
         loginHint: text(params.login_hint),
         uiLocales: words(params.ui_locales),
-        openidScopes: asked.filter((scope) => openid.has(scope)).map((name) => ({ name, required: name === 'openid' })),
+        openidScopes: asked
+          .filter((scope) => openid.has(scope))
+          .map((name) => ({ name, required: name === 'openid' || record.requiredScopes.includes(name) })),
         resources: describeResources(snapshot, record, words(params.resource), asked),
       }
     },
@@ -214,8 +219,9 @@ function sessionOf(row: SessionRow): PendingInteraction['session'] {
   return { amr: row.amr, acr: asLevel(row.acr), at: Math.floor(row.loginAt ?? row.createdAt) }
 }
 
-function pickClient({ id, name, clientUri, logoUri, policyUri, tosUri }: ClientRecord): PendingInteraction['client'] {
-  return { id, name, clientUri, logoUri, policyUri, tosUri }
+function pickClient(record: ClientRecord): PendingInteraction['client'] {
+  const { id, name, clientUri, logoUri, logo, policyUri, tosUri } = record
+  return { id, name, clientUri, logoUri, logo: logoAddress(logo), policyUri, tosUri }
 }
 
 function describeResources(
@@ -228,9 +234,12 @@ function describeResources(
     const api = snapshot.apis.get(identifier)
     if (!api) return []
     const allowed = new Set(allowedScopes(record, identifier))
+    const required = new Set(
+      record.apiScopes.filter((row) => row.apiIdentifier === identifier && row.required).map((row) => row.scopeName),
+    )
     const scopes = api.scopes
       .filter(({ name }) => asked.includes(name) && allowed.has(name))
-      .map(({ name, description }) => ({ name, description, required: false }))
+      .map(({ name, description }) => ({ name, description, required: required.has(name) }))
     return scopes.length > 0 ? [{ identifier, name: api.name, scopes }] : []
   })
 }

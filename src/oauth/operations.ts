@@ -1,6 +1,7 @@
 // What program endpoints answered, counted: grants, introspections, revocations, and why an answer was "not now".
 import type { Context, Middleware, Next } from 'koa'
 import type { KoaContextWithOIDC } from 'oidc-provider'
+import type { LimitObserver } from '#src/http/rate-limits.ts'
 
 export type UnavailableReason = 'database' | 'commit_queue' | 'hash_queue'
 
@@ -8,6 +9,7 @@ export type OperationCounters = {
   /** @param operation a grant type, `introspection` or `revocation`. @param outcome `success` or the error code answered. */
   tokenOperation(operation: string, outcome: string): void
   unavailable(reason: UnavailableReason): void
+  requestLimited: LimitObserver
 }
 
 const operations = new Map<string, (ctx: Context) => string>([

@@ -2,6 +2,8 @@
 import Router from '@koa/router'
 import type { Context, Middleware } from 'koa'
 import type { KoaContextWithOIDC } from 'oidc-provider'
+import { findClient } from '#src/clients/clients.ts'
+import { logoAddress } from '#src/clients/logos.ts'
 import type { Database } from '#src/db/database.ts'
 import { renderProtocolError } from '#src/http/error-page.ts'
 import { readForm, readPairs } from '#src/http/form.ts'
@@ -27,6 +29,7 @@ export function createEnginePages(deps: { renderer: Renderer; database: Database
     async logout(ctx) {
       const { session, client, params } = ctx.oidc
       const state = session?.state as { secret: string; postLogoutRedirectUri?: string } | undefined
+      const record = client ? await findClient(database.prisma, client.clientId) : null
       const user = session?.accountId ? await findUser(database.prisma, session.accountId) : null
       renderLogout(
         ctx as unknown as Context,
@@ -35,6 +38,7 @@ export function createEnginePages(deps: { renderer: Renderer; database: Database
           action: '/oauth/logout/confirm',
           hidden: { csrf: state?.secret ?? '' },
           client: client?.clientName ?? client?.clientId,
+          logo: logoAddress(record?.logo ?? null),
           person: user?.email,
           redirectTo: state?.postLogoutRedirectUri,
         },

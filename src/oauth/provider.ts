@@ -3,7 +3,6 @@
 // with. When the database is away, the last one goes on serving discovery and keys.
 import type { Middleware } from 'koa'
 import mount from 'koa-mount'
-import { LRUCache } from 'lru-cache'
 import Provider, { type Client, errors, type KoaContextWithOIDC } from 'oidc-provider'
 import { ownClient } from '#src/clients/own-client.ts'
 import { verifyClientSecret } from '#src/clients/secrets.ts'
@@ -14,11 +13,14 @@ import { asLevel, reportedAcr } from '#src/factors/assurance.ts'
 import { findControlCharacter } from '#src/http/request-checks.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
 import type { Log } from '#src/log.ts'
+import { createRecent } from '#src/recent.ts'
 import { touchSession } from '#src/tokens/sessions.ts'
 import { createAdapter } from './adapter/adapter.ts'
+import type { ClientLimits } from './client-limits.ts'
 import { toClientMetadata } from './client-metadata.ts'
 import { createConfiguration } from './configuration.ts'
 import { recordEvents } from './events.ts'
+import { registerTokenExchange } from './grants/api-key.ts'
 import { grantSource } from './ledger.ts'
 import type { EnginePages } from './pages.ts'
 import { requestedAcr } from './requested-acr.ts'
@@ -41,6 +43,7 @@ export type ProviderDeps = {
   database: Database
   secretKeys: SecretKeys
   pages: EnginePages
+  limits: ClientLimits
   log: Log
   now: () => Date
 }
@@ -53,7 +56,7 @@ export async function createProviderSource(deps: ProviderDeps): Promise<Provider
   let refreshing: Promise<void> | undefined
 
   const refresh = async () => {
-    if ((await readConfigurationVersion(database.prisma)) === current.snapshot.version) return
+    if ((await readConfigurationVersion(database)) === current.snapshot.version) return
     current = buildEngine(await read(), deps)
     log.info({ event: 'configuration.reloaded', version: String(current.snapshot.version) })
   }
@@ -81,7 +84,7 @@ export async function createProviderSource(deps: ProviderDeps): Promise<Provider
 }
 
 function buildEngine(snapshot: Snapshot, deps: ProviderDeps): Engine {
-  const { config, database, secretKeys, log, now } = deps
+  const { config, database, secretKeys, limits, log, now } = deps
   const adapter = createAdapter({
     secretKeys,
     now,
@@ -112,7 +115,9 @@ function buildEngine(snapshot: Snapshot, deps: ProviderDeps): Engine {
   provider.proxy = true // what it reads from headers was pinned by http/host.ts
   provider.Client.prototype.compareClientSecret = function (this: { clientId: string }, presented: string) {
     const record = snapshot.knownClient(this.clientId)
-    return record !== undefined && verifyClientSecret(record, presented, now())
+    if (record === undefined || !verifyClientSecret(record, presented, now())) return false
+    limits.authenticated(this.clientId)
+    return true
   }
   // A session is worth what it is worth; a client that asked for less, or for one of several, reads the value that it asked for.
   Object.defineProperty(provider.OIDCContext.prototype, 'acr', {
@@ -120,21 +125,24 @@ function buildEngine(snapshot: Snapshot, deps: ProviderDeps): Engine {
       return reportedAcr(asLevel(this.session?.acr), requestedAcr(this.params ?? {})?.values ?? [])
     },
   })
-  rememberClients(provider, snapshot)
+  rememberClients(provider, snapshot, limits)
   installTokenValues(provider, secretKeys, now)
   recordEvents(provider, log)
+  registerTokenExchange(provider, { database, snapshot, limits, now })
   return Object.freeze({ provider, snapshot, middleware: mount(provider) as unknown as Middleware })
 }
 
 /** A client is looked up several times a request. Its metadata cannot change during the life of an engine, so it is built and
  *  checked once. */
-function rememberClients({ Client }: Provider, snapshot: Snapshot): void {
-  const known = new LRUCache<string, Client>({ max: 10_000 })
+function rememberClients({ Client }: Provider, snapshot: Snapshot, limits: ClientLimits): void {
+  const known = createRecent<Client>(10_000)
   const find = Client.find.bind(Client)
   Client.find = async (id: string) => {
     refuseControlCharacters()
+    limits.named(id)
     const found = (snapshot.knownClient(id) && known.get(id)) ?? (await find(id))
     if (found) known.set(id, found)
+    limits.found(found)
     return found
   }
 }

@@ -2,17 +2,29 @@
 // is registered for, and of what the API has; the person narrows it further on the consent screen.
 //
 // Order of events: the engine asks for a default when no `resource` was sent, then for each resource's description; scopes the
-// client may not have are dropped at that moment, before anybody is asked for consent. None left: invalid_scope.
+// client may not have are dropped at that moment, before anybody is asked for consent. None left: invalid_scope. A request that names no
+// scope is then one that asks for the defaults of the client (RFC 6749 3.3), where it has any.
 import { errors, type KoaContextWithOIDC, type ResourceServer } from 'oidc-provider'
+import { holdingsOf } from '#src/access/holdings.ts'
 import type { ApiRecord } from '#src/apis/apis.ts'
 import { openidScopes } from '#src/apis/scope-names.ts'
 import type { ClientRecord } from '#src/clients/settings.ts'
-import { allowedScopes, type Snapshot } from './snapshot.ts'
+import type { Database } from '#src/db/database.ts'
+import { allowedScopes, defaultScopes, type Snapshot } from './snapshot.ts'
 
 type Params = Record<string, unknown> & { scope?: string | undefined; resource?: string | string[] | undefined }
 const openid = new Set<string>(openidScopes)
 
-export function createResources(snapshot: Snapshot) {
+/** What a person's roles carry at this moment, for one API. */
+export function permissionsHeld(database: Database): (userId: string, api: string) => Promise<ReadonlySet<string>> {
+  return async (id, api) => (await holdingsOf(database, { kind: 'user', id }, api)).permissions
+}
+
+/** @param permissionsOf what a person's roles carry at this moment. */
+export function createResources(
+  snapshot: Snapshot,
+  permissionsOf: (userId: string, api: string) => Promise<ReadonlySet<string>>,
+) {
   const clientOf = async (id: string): Promise<ClientRecord> => {
     const record = await snapshot.client(id)
     if (!record) throw new errors.InvalidClient('client is invalid')
@@ -32,8 +44,8 @@ export function createResources(snapshot: Snapshot) {
       if (!client) return undefined as unknown as string
       const record = await clientOf(client.clientId)
       const params = ctx.oidc.params as Params
-      const resource = chooseApi(snapshot, record, words(params.scope))
-      if (resource === undefined) restrictScope(params, record, [])
+      const resource = namesNoScope(ctx) ? apiOfDefaults(record) : chooseApi(snapshot, record, words(params.scope))
+      if (resource === undefined) settleScope(ctx, record, [])
       return resource as string
     },
 
@@ -49,14 +61,24 @@ export function createResources(snapshot: Snapshot) {
     ): Promise<ResourceServer> {
       const record = await clientOf(client.clientId)
       const api = snapshot.apis.get(resource)
-      const allowed = api ? allowedScopes(record, resource) : []
+      const allowed = api ? await heldOf(ctx, api, allowedScopes(record, resource)) : []
       // One answer for an API that does not exist and one this client may not call.
       if (!api || allowed.length === 0)
         throw new errors.InvalidTarget('resource is not an API that this client is registered for')
       const params = ctx.oidc.params as Params
-      if (decidesScope(ctx)) restrictScope(params, record, list(params.resource))
+      if (decidesScope(ctx)) settleScope(ctx, record, list(params.resource))
       return describe(api, allowed)
     },
+  }
+
+  /** Scopes by role are for people who have such a role (docs/decisions/033). Who that is shows once somebody has signed in, which is before
+   *  anything is agreed to or issued. */
+  async function heldOf({ oidc }: KoaContextWithOIDC, api: ApiRecord, scopes: string[]): Promise<string[]> {
+    const byRole = new Set(api.scopes.filter((scope) => scope.byRole).map((scope) => scope.name))
+    const userId = oidc.account?.accountId ?? oidc.session?.accountId
+    if (userId === undefined || !scopes.some((scope) => byRole.has(scope))) return scopes
+    const held = await permissionsOf(userId, api.identifier)
+    return scopes.filter((scope) => !byRole.has(scope) || held.has(scope))
   }
 }
 
@@ -85,10 +107,39 @@ function chooseApi(snapshot: Snapshot, record: ClientRecord, asked: readonly str
   return only.identifier
 }
 
-function restrictScope(params: Params, record: ClientRecord, resources: readonly string[]): void {
+/** The one API of which the client has scopes by default, or undefined when there is none. @throws InvalidTarget for several */
+function apiOfDefaults(record: ClientRecord): string | undefined {
+  const [only, ...others] = new Set(record.apiScopes.filter((row) => row.byDefault).map((row) => row.apiIdentifier))
+  if (others.length > 0)
+    throw new errors.InvalidTarget(
+      'the default scopes of this client belong to more than one API: name one with the resource parameter',
+    )
+  return only
+}
+
+/** Requests that were stored, pushed ones and those that wait for somebody to sign in, had this decided when they came. The engine drops
+ *  offline_access where it cannot be asked for, and a request of which nothing is left by that is none without a scope. */
+function namesNoScope(ctx: KoaContextWithOIDC): boolean {
+  const { oidc, query } = ctx
+  if (!deciding.has(oidc.route) || oidc.entities.PushedAuthorizationRequest) return false
+  const sent = oidc.route === 'authorization' ? query.scope : (oidc.body as Params | undefined)?.scope
+  // RFC 6749 3.1: a parameter without a value is treated as if it were not there.
+  return oidc.params?.scope === undefined && (sent === undefined || sent === '')
+}
+
+const deciding = new Set(['authorization', 'pushed_authorization_request', 'device_authorization', 'token'])
+
+function settleScope(ctx: KoaContextWithOIDC, record: ClientRecord, resources: readonly string[]): void {
+  const params = ctx.oidc.params as Params
+  const ofApis = (scopesOf: typeof allowedScopes) => resources.flatMap((resource) => scopesOf(record, resource))
+  if (namesNoScope(ctx)) {
+    const wanted = [...new Set([...record.defaultScopes, ...ofApis(defaultScopes)])]
+    if (wanted.length > 0) params.scope = wanted.join(' ')
+    return
+  }
   const asked = words(params.scope)
   if (asked.length === 0) return
-  const allowed = new Set([...record.scopes, ...resources.flatMap((resource) => allowedScopes(record, resource))])
+  const allowed = new Set([...record.scopes, ...ofApis(allowedScopes)])
   const kept = asked.filter((scope) => allowed.has(scope))
   if (kept.length === 0)
     throw new errors.InvalidScope('none of the requested scopes is allowed for this client', asked.join(' '))

@@ -6,7 +6,7 @@
 //
 // The code that comes back is for nobody: its verifier is forgotten before the request leaves, and it could not be redeemed with it.
 // What the pages believe is the browser session itself, read as the engine reads it, never anything in an address.
-import { randomBytes, timingSafeEqual } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import type { Context } from 'koa'
 import type { KoaContextWithOIDC } from 'oidc-provider'
 import { ownCallbackPath, ownClientId } from '#src/clients/own-client.ts'
@@ -26,8 +26,17 @@ export type Visitors = Readonly<{
   who(ctx: Context): Promise<Visitor | undefined>
   /** The same, for a page: whoever is not there (or signed in too long ago) is sent to sign in, and the answer is given.
    *  @param options.back where to come back to; only a path of our own pages is taken. Default: the address that was asked for.
-   *  @param options.withinSeconds how long ago the sign-in may be. */
-  enter(ctx: Context, options?: { back?: string; withinSeconds?: number }): Promise<Visitor | undefined>
+   *  @param options.sensitive how long ago the sign-in may be, and what else is asked of it. Where one is asked for, it is for everything the
+   *  person has: a browser that was remembered counts for nothing. */
+  enter(
+    ctx: Context,
+    options?: {
+      back?: string
+      /** What to ask the sign-in for (RFC 9470), if there has to be one. */
+      acrValues?: readonly string[]
+      sensitive?: { withinSeconds: number; suffices: (visitor: Visitor) => Promise<boolean> } | undefined
+    },
+  ): Promise<Visitor | undefined>
   /** At the callback. @returns the page to go on to; `refused` when the person did not sign in. */
   arrive(ctx: Context): { to: string } | 'refused'
 }>
@@ -54,7 +63,8 @@ export function createVisitors(deps: {
 
   /** A path of our own, written the one way a browser would write it: `//host`, `/account/../…` and backslashes read differently. */
   function isHome(path: string): boolean {
-    if (path.length > 512) return false
+    // What the way back to a gateway carries is sealed, and longer than any address of a page.
+    if (path.length > (path.startsWith('/authz/start?') ? 3_000 : 512)) return false
     const url = URL.parse(path, issuerUrl)
     if (!url || url.origin !== issuerUrl || url.pathname + url.search !== path) return false
     return (
@@ -63,7 +73,7 @@ export function createVisitors(deps: {
     )
   }
 
-  function signIn(ctx: Context, asked: string, options: { again: boolean }): void {
+  function signIn(ctx: Context, asked: string, options: { again: boolean; acrValues: readonly string[] }): void {
     const back = isHome(asked) ? asked : homes[0]
     const query = new URLSearchParams({
       client_id: ownClientId,
@@ -73,6 +83,8 @@ export function createVisitors(deps: {
       state: `${Buffer.from(back).toString('base64url')}.${secretKeys.mac(purpose, back).toString('base64url')}`,
       code_challenge: randomBytes(32).toString('base64url'), // of no verifier that anybody knows
       code_challenge_method: 'S256',
+      // Another factor is asked for by itself; everything again only where the sign-in is too old or nothing better is known.
+      ...(options.acrValues.length > 0 ? { acr_values: options.acrValues.join(' ') } : {}),
       ...(options.again ? { prompt: 'login' } : {}),
     })
     ctx.set('Location', `/oauth/authorize?${query}`)
@@ -85,10 +97,14 @@ export function createVisitors(deps: {
     who,
 
     async enter(ctx, options = {}) {
-      const { back = ctx.url, withinSeconds = Number.POSITIVE_INFINITY } = options
+      const { back = ctx.url, sensitive, acrValues = [] } = options
       const visitor = await who(ctx)
-      if (visitor && now().getTime() - visitor.loginAt.getTime() <= withinSeconds * 1000) return visitor
-      signIn(ctx, back, { again: visitor !== undefined })
+      if (visitor && !sensitive) return visitor
+      if (visitor && sensitive) {
+        const age = now().getTime() - visitor.loginAt.getTime()
+        if (age <= sensitive.withinSeconds * 1000 && (await sensitive.suffices(visitor))) return visitor
+      }
+      signIn(ctx, back, { again: sensitive !== undefined, acrValues })
       return undefined
     },
 
@@ -97,11 +113,7 @@ export function createVisitors(deps: {
       if (error !== undefined) return 'refused'
       const [encoded = '', mac = ''] = typeof state === 'string' ? state.split('.') : []
       const path = Buffer.from(encoded, 'base64url').toString()
-      const presented = Buffer.from(mac, 'base64url')
-      const ours = secretKeys
-        .macs(purpose, path)
-        .some((expected) => expected.length === presented.length && timingSafeEqual(expected, presented))
-      return { to: ours && isHome(path) ? path : homes[0] }
+      return { to: secretKeys.isMac(mac, purpose, path) && isHome(path) ? path : homes[0] }
     },
   }
 }

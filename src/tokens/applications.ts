@@ -3,11 +3,14 @@
 import { ownClientId } from '#src/clients/own-client.ts'
 import type { Db } from '#src/db/database.ts'
 import { isUserId } from '#src/users/users.ts'
+import { mostLookedAt } from './dry-run.ts'
 
 export type ConnectedApplication = {
   clientId: string
   name: string
   clientUri: string | null
+  /** The name of its picture. */
+  logo: string | null
   since: Date
   /** When it last got a token; null: not since the rows of its tokens were swept. */
   lastUsedAt: Date | null
@@ -34,16 +37,46 @@ export async function listApplications(db: Db, userId: string, now: Date): Promi
   }
   const clients = await db.client.findMany({
     where: { id: { in: [...given.keys()] } },
-    select: { id: true, name: true, clientUri: true },
+    select: { id: true, name: true, clientUri: true, logo: true },
     orderBy: [{ name: 'asc' }, { id: 'asc' }],
   })
   const describe = await describeScopes(db, [...given.values()])
-  return clients.flatMap(({ id, name, clientUri }) => {
+  return clients.flatMap(({ id, name, clientUri, logo }) => {
     const one = given.get(id)
     if (!one) return []
     const { since, lastUsedAt, scopes, resourceScopes } = one
-    return [{ clientId: id, name, clientUri, since, lastUsedAt, scopes, resources: describe(resourceScopes) }]
+    return [{ clientId: id, name, clientUri, logo, since, lastUsedAt, scopes, resources: describe(resourceScopes) }]
   })
+}
+
+/** How much an application is in use. */
+export type ApplicationUse = {
+  /** Who let it in, and did not take that back. */
+  people: number
+  /** Of the tokens that are still kept, and by the hour of those that were swept. */
+  lastIssuedAt: Date | null
+  /** The numbers are of the rows that were looked at; there are others. */
+  more: boolean
+}
+
+/** At most `mostLookedAt` grants and tokens are looked at: an application may have millions, and no index serves what it got for itself. */
+export async function readApplicationUse(db: Db, clientId: string, now: Date): Promise<ApplicationUse> {
+  const [use] = await db.$queryRaw<ApplicationUse[]>`
+    WITH seen AS MATERIALIZED (SELECT id, user_id, revoked_at, expires_at FROM oauth_grant WHERE client_id = ${clientId} LIMIT ${mostLookedAt}),
+    issued AS (
+      (SELECT t.issued_at FROM seen g JOIN token t ON t.grant_id = g.id LIMIT ${mostLookedAt})
+      UNION ALL
+      SELECT x.issued_at FROM (
+        SELECT client_id, grant_id, issued_at FROM token WHERE expires_at > ${now} ORDER BY expires_at DESC LIMIT ${mostLookedAt}) x
+      WHERE x.client_id = ${clientId} AND x.grant_id IS NULL
+      UNION ALL
+      SELECT last_at FROM client_use WHERE client_id = ${clientId} AND api_identifier = '')
+    SELECT
+      (SELECT count(DISTINCT user_id) FROM seen WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ${now}))::int AS people,
+      (SELECT max(issued_at) FROM issued) AS "lastIssuedAt",
+      (SELECT count(*) >= ${mostLookedAt} FROM seen) AS more`
+  if (!use) throw new Error('a count answered no row')
+  return use
 }
 
 async function readConsents(db: Db, userId: string): Promise<Given[]> {

@@ -2,8 +2,9 @@
 //
 // Tokens of a grant, a session or a person are found by index. Those of an API, of a client acting for itself, and those before
 // a moment are not (an index that serves nothing else would slow every insert): there the tokens that expire next are looked
-// through. Either way at most `mostLookedAt` rows are looked at, and `more` says when there were others.
+// through. API keys are found by index. Either way at most `mostLookedAt` rows are looked at, and `more` says when there were others.
 import { ApiNotFound, findApi } from '#src/apis/apis.ts'
+import { keyIsGood, keyParents, partsOfApi } from '#src/apis/keys-in-force.ts'
 import { findClient } from '#src/clients/clients.ts'
 import { ClientNotFound } from '#src/clients/errors.ts'
 import type { Db } from '#src/db/database.ts'
@@ -34,6 +35,8 @@ export type Counts = {
   /** That end, or whose tokens do. */
   grants: number
   sessions: number
+  /** That end with their owner's tokens, or lose the API. */
+  apiKeys: number
   /** The counts are of the rows that were looked at; there are others. */
   more: boolean
 }
@@ -43,11 +46,12 @@ export const mostLookedAt = 20_000
 
 /** @throws what revoke() throws for a target that does not exist; what has ended already counts as zero. */
 export async function countRevocation(db: Db, target: RevocationTarget): Promise<Counts> {
-  const { tokens, grants, sessions, values } = await reachOf(db, target)
+  const { tokens, grants, sessions, keys, values } = await reachOf(db, target)
   const text = `
     WITH token_seen AS MATERIALIZED (${tokens} LIMIT ${mostLookedAt}),
     grant_seen AS MATERIALIZED (${grants ?? nothingOf('oauth_grant')} LIMIT ${mostLookedAt}),
     session_seen AS MATERIALIZED (${sessions ?? nothingOf('session')} LIMIT ${mostLookedAt}),
+    key_seen AS MATERIALIZED (${keys ?? nothingOf('api_key')} LIMIT ${mostLookedAt}),
     token_ends AS MATERIALIZED (
       SELECT t.kind, t.grant_id FROM token_seen t ${tokenParents} WHERE t.reached AND ${tokenStanding} = 'live'),
     grant_ends AS (
@@ -59,7 +63,9 @@ export async function countRevocation(db: Db, target: RevocationTarget): Promise
       (SELECT count(*) FROM token_ends WHERE kind = ${tokenKinds.AuthorizationCode})::int AS codes,
       (SELECT count(*) FROM grant_ends)::int AS grants,
       (SELECT count(*) FROM session_seen s ${sessionParents} WHERE s.reached AND ${sessionStanding} = 'live')::int AS sessions,
-      (SELECT greatest((SELECT count(*) FROM token_seen), (SELECT count(*) FROM session_seen)) >= ${mostLookedAt}) AS more`
+      (SELECT count(*) FROM key_seen k ${keyParents} WHERE k.reached AND ${keyIsGood})::int AS "apiKeys",
+      (SELECT greatest((SELECT count(*) FROM token_seen), (SELECT count(*) FROM session_seen),
+        (SELECT count(*) FROM key_seen)) >= ${mostLookedAt}) AS more`
   const [counts] = await db.$queryRawUnsafe<Counts[]>(text, ...values)
   if (!counts) throw new Error('a count answered no row')
   return counts
@@ -70,12 +76,14 @@ type Reach = {
   tokens: string
   grants?: string
   sessions?: string
+  keys?: string
   values: unknown[]
 }
 
 const nothingOf = (table: string) => `SELECT x.*, false AS reached FROM ${table} x WHERE false`
 const underGrants = (condition: string) =>
   `SELECT t.*, true AS reached FROM token t WHERE t.grant_id IN (SELECT id FROM oauth_grant WHERE ${condition})`
+const keysWhere = (condition: string) => `SELECT k.*, true AS reached FROM api_key k WHERE ${condition}`
 /** Without an index: what expires next, of everything unexpired. */
 const lookedThrough = (table: string, condition: string) =>
   `SELECT * FROM (SELECT x.*, (${condition}) IS TRUE AS reached FROM ${table} x WHERE x.expires_at > statement_timestamp() ORDER BY x.expires_at LIMIT ${mostLookedAt}) y`
@@ -120,6 +128,7 @@ async function reachOf(db: Db, target: RevocationTarget): Promise<Reach> {
       return {
         tokens: underGrants('user_id = $1::uuid'),
         sessions: 'SELECT s.*, true AS reached FROM session s WHERE s.user_id = $1::uuid',
+        keys: keysWhere('k.user_id = $1::uuid'),
         values: [target.id],
       }
     case 'client':
@@ -127,11 +136,16 @@ async function reachOf(db: Db, target: RevocationTarget): Promise<Reach> {
       return {
         tokens: `${underGrants('client_id = $1')}
           UNION ALL ${lookedThrough('token', `x.client_id = $1 AND x.grant_id IS NULL`)}`,
+        keys: keysWhere('k.client_id = $1'),
         values: [target.id],
       }
     case 'api':
       if (!(await findApi(db, target.identifier))) throw new ApiNotFound(target.identifier)
-      return { tokens: lookedThrough('token', 'x.resource = $1'), values: [target.identifier] }
+      return {
+        tokens: lookedThrough('token', 'x.resource = $1'),
+        keys: keysWhere(`k.id IN (${partsOfApi})`),
+        values: [target.identifier],
+      }
     case 'before': {
       const moment = await pastMoment(db, target.moment)
       return {

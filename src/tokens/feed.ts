@@ -30,6 +30,10 @@ export type FeedPage = {
 /** Rows are kept this long: an API whose lifetimes were shortened, or that was deleted, may have issued for the longest there is. */
 export const keptRevocationSeconds = longestAccessTokenTtlSeconds + 600
 
+/** For how long something that a key signed is of use to somebody: access tokens, and the ID token of a session, which is its hint at sign-out. */
+export const signedIsOfUseSeconds = (sessionTtlSeconds: number): number =>
+  Math.max(keptRevocationSeconds, sessionTtlSeconds + 600)
+
 // A cursor from a future that never was (the database is a copy of an older day) has seen nothing.
 const seen = `CASE WHEN pg_snapshot_xmax($1::pg_snapshot) <= pg_snapshot_xmax(pg_current_snapshot())
   THEN $1::pg_snapshot ELSE '${nothingSeen}'::pg_snapshot END`

@@ -1,37 +1,64 @@
-// One token, looked up by its value, for doors that are called with it.
-import { createHash } from 'node:crypto'
+// One token, looked up by the id of its row, for doors that are called with it: whether it counts, and if not, why.
 import type { Database } from '#src/db/database.ts'
 import { tokenKinds } from './kinds.ts'
 import { readToken, type TokenRow } from './statements.ts'
 
-export type FoundAccessToken = {
+export type JudgedToken = {
+  /** undefined: it counts now. */
+  over: 'expired' | 'revoked' | undefined
   clientId: string
   userId: string | undefined
   scopes: readonly string[]
   audience: string | undefined
+  /** Where there is one, the token is nothing by itself. */
+  binding: TokenBinding | undefined
+  /** Of the session that it was given in, while that lasts. */
+  acr: string | null
+  amr: readonly string[]
+  authenticatedAt: Date | undefined
+  expiresAt: Date | undefined
 }
+
+export type TokenBinding = Readonly<{
+  /** Thumbprint of a key (RFC 9449 6). */
+  jkt: string | undefined
+  /** SHA-256 of a client certificate, base64url (RFC 8705 3.1). */
+  certificate: string | undefined
+}>
 
 const accessKinds: readonly number[] = [tokenKinds.AccessToken, tokenKinds.ClientCredentials]
 
-/** @returns undefined for anything but a live access token: unknown, expired, revoked and other kinds are one answer. A JWT is
- *  never found: its row is known by its `jti`, and this server's own API issues opaque tokens only (bootstrap/own-api.ts).
- *  Tokens that are bound to a key (RFC 9449, RFC 8705) are nothing by themselves, so they are not found here. */
-export async function findAccessToken(
-  { pool }: Database,
-  value: string,
-  now: Date,
-): Promise<FoundAccessToken | undefined> {
-  const row = await readToken(pool, createHash('sha256').update(value).digest())
-  if (!row?.live || !row.clientId || !accessKinds.includes(row.kind)) return undefined
-  if (row.expiresAt === null || row.expiresAt * 1000 <= now.getTime()) return undefined
-  if (row.payload.jkt !== undefined || row.payload['x5t#S256'] !== undefined) return undefined
-  if (row.payload.expiresWithSession && !isInSession(row, now)) return undefined
+/** @param id SHA-256 of an opaque value, or what the verified `jti` of a JWT says.
+ *  @returns undefined for what is no access token, and for a row that has left since it expired. */
+export async function judgeToken({ pool }: Database, id: Buffer, now: Date): Promise<JudgedToken | undefined> {
+  const row = await readToken(pool, id)
+  if (!row?.clientId || !accessKinds.includes(row.kind)) return undefined
+  const { payload, session } = row
   return {
+    over: overBecause(row, now),
     clientId: row.clientId,
     userId: row.userId ?? undefined,
     scopes: row.scope?.split(' ').filter(Boolean) ?? [],
     audience: row.resource ?? undefined,
+    binding: bindingOf(payload),
+    acr: session?.acr ?? null,
+    amr: session?.amr ?? [],
+    expiresAt: row.expiresAt === null ? undefined : new Date(row.expiresAt * 1000),
+    authenticatedAt: session ? new Date((session.loginAt ?? session.createdAt) * 1000) : undefined,
   }
+}
+
+function bindingOf({ jkt, 'x5t#S256': certificate }: Record<string, unknown>): TokenBinding | undefined {
+  if (jkt === undefined && certificate === undefined) return undefined
+  // A binding that cannot be read is one that nobody can prove.
+  const text = (value: unknown) => (value === undefined ? undefined : typeof value === 'string' ? value : '')
+  return { jkt: text(jkt), certificate: text(certificate) }
+}
+
+function overBecause(row: TokenRow, now: Date): JudgedToken['over'] {
+  if (row.expiresAt === null || row.expiresAt * 1000 <= now.getTime()) return 'expired'
+  if (!row.live || (row.payload.expiresWithSession && !isInSession(row, now))) return 'revoked'
+  return undefined
 }
 
 /** Without offline_access a token is over when its session is, or when the session gave the client another grant since: what the

@@ -2,8 +2,10 @@
 // their times and why each is over. Never a value: rows do not have any. Rows leave some time after they expired
 // (sweep.ts), so a family shows what is left of it.
 import type { Database } from '#src/db/database.ts'
+import { isUserId } from '#src/users/users.ts'
 import { isJwtId } from './jwt-id.ts'
 import { tokenKinds } from './kinds.ts'
+import { GrantNotFound, isStoredId } from './revoke.ts'
 import { candidateRowIds, parseRowId, rowIdText, TokenNotFound } from './row-ids.ts'
 import {
   grantParents,
@@ -112,6 +114,33 @@ export async function findFamilyById(database: Pick<Database, 'pool'>, id: strin
   return findFamily(database, [parsed])
 }
 
+/** The same from a grant. @throws GrantNotFound */
+export async function findFamilyOfGrant({ pool }: Pick<Database, 'pool'>, id: string): Promise<Family> {
+  const grant = isStoredId(id) ? await readGrant(pool, id) : null
+  if (!grant) throw new GrantNotFound(id)
+  const members = await grantMembers(pool, id)
+  return {
+    asked: '',
+    session: grant.sessionUid === null ? null : await readSession(pool, grant.sessionUid),
+    grant: withoutSession(grant),
+    tokens: inOrder(members.slice(0, largestFamily)),
+    more: members.length > largestFamily,
+  }
+}
+
+const mostGrants = 200
+
+/** What a person let applications do, sign-in by sign-in, the newest first. */
+export async function listGrants({ pool }: Pick<Database, 'pool'>, userId: string): Promise<FamilyGrant[]> {
+  if (!isUserId(userId)) return []
+  const { rows } = await pool.query<GrantRecord>(
+    `SELECT ${grantColumns} ${grantParents} LEFT JOIN origin o ON o.id = g.origin_id WHERE g.user_id = $1
+     ORDER BY g.created_at DESC, g.id LIMIT ${mostGrants}`,
+    [userId],
+  )
+  return rows.map(withoutSession)
+}
+
 type TokenRecord = Omit<FamilyToken, 'id' | 'kind' | 'format' | 'parent' | 'generation' | 'scopes'> & {
   id: Buffer
   kind: number
@@ -136,13 +165,15 @@ async function grantMembers(pool: Database['pool'], grantId: string): Promise<To
 
 const originJson = `CASE WHEN o.id IS NOT NULL THEN json_build_object('address', o.address, 'userAgent', o.user_agent) END AS origin`
 
+const grantColumns = `g.id, ${grantStanding} AS state, g.user_id AS "userId", g.client_id AS "clientId", g.session_uid AS "sessionUid", g.scopes,
+  g.resource_scopes AS "resourceScopes", g.created_at AS "createdAt", g.expires_at AS "expiresAt", g.revoked_at AS "revokedAt", ${originJson}
+  FROM oauth_grant g`
+
 type GrantRecord = FamilyGrant & { sessionUid: string | null }
 
 async function readGrant(pool: Database['pool'], id: string): Promise<GrantRecord | null> {
   const { rows } = await pool.query<GrantRecord>(
-    `SELECT g.id, ${grantStanding} AS state, g.user_id AS "userId", g.client_id AS "clientId", g.session_uid AS "sessionUid", g.scopes,
-      g.resource_scopes AS "resourceScopes", g.created_at AS "createdAt", g.expires_at AS "expiresAt", g.revoked_at AS "revokedAt", ${originJson}
-    FROM oauth_grant g ${grantParents} LEFT JOIN origin o ON o.id = g.origin_id WHERE g.id = $1`,
+    `SELECT ${grantColumns} ${grantParents} LEFT JOIN origin o ON o.id = g.origin_id WHERE g.id = $1`,
     [id],
   )
   return rows[0] ?? null

@@ -5,7 +5,7 @@
 // many requests at once: every row carries `u`, the number of the request it belongs to, and a request that loses its
 // condition (a code somebody else used first) takes only its own rows with it.
 import type pg from 'pg'
-import { asJson, batchedRead } from './batched-reads.ts'
+import { asJson, batchedRead } from '#src/db/batched-reads.ts'
 import { tokenKinds } from './kinds.ts'
 
 /** Times cross the border as epoch seconds (exact to a millisecond), binary values as `\x…` text. */
@@ -97,6 +97,28 @@ export type ConsentWrite = {
 /** An address and a browser, stored once however many sessions come from there. */
 export type OriginWrite = { id: string; address: string | null; userAgent: string | null }
 export type AuditWrite = Record<string, unknown>
+/** Why a request was refused, or let through (src/access/gates.ts). */
+export type ReceiptWrite = {
+  id: string
+  expiresAt: number
+  endpoint: string
+  allowed: boolean
+  gate: string | null
+  reason: string
+  needs: readonly string[]
+  policies: readonly string[]
+  subjectKind: string | null
+  subjectId: string | null
+  method: string | null
+  clientId: string | null
+  api: string | null
+  action: string | null
+  objectType: string | null
+  objectId: string | null
+  address: string | null
+  userAgent: string | null
+  facts: Readonly<Record<string, unknown>> | null
+}
 
 /** What one request writes. Only the arms that have rows are sent. */
 export type Writes = {
@@ -114,6 +136,7 @@ export type Writes = {
   consent?: ConsentWrite[]
   origin?: OriginWrite[]
   audit?: AuditWrite[]
+  receipt?: ReceiptWrite[]
 }
 
 /** first: it was unused. The others cost the request its writes:
@@ -330,12 +353,24 @@ const arms: Record<keyof Writes, { columns: string; judge?: string; write?: stri
   },
   audit: {
     columns:
-      '"event" text, "outcome" text, "actorKind" text, "actorId" text, "targetKind" text, "targetId" text, "clientId" text, "address" text, "userAgent" text, "requestId" text, "detail" jsonb',
+      '"event" text, "outcome" text, "actorKind" text, "actorId" text, "targetKind" text, "targetId" text, "clientId" text, "address" text, "userAgent" text, "requestId" text, "decisionId" text, "detail" jsonb',
     write: `
   audit_out AS (
-    INSERT INTO audit_event (event, outcome, actor_kind, actor_id, target_kind, target_id, client_id, address, user_agent, request_id, detail)
-    SELECT i."event", i."outcome", i."actorKind", i."actorId", i."targetKind", i."targetId", i."clientId", i."address", i."userAgent", i."requestId", i."detail"
+    INSERT INTO audit_event (event, outcome, actor_kind, actor_id, target_kind, target_id, client_id, address, user_agent, request_id, decision_id, detail)
+    SELECT i."event", i."outcome", i."actorKind", i."actorId", i."targetKind", i."targetId", i."clientId", i."address", i."userAgent", i."requestId", i."decisionId", i."detail"
     FROM audit_in i WHERE i.u NOT IN (SELECT u FROM lost))`,
+  },
+  // A request that is lost is answered anew, and so is its receipt.
+  receipt: {
+    columns:
+      '"id" uuid, "expiresAt" double precision, "endpoint" text, "allowed" boolean, "gate" text, "reason" text, "needs" text[], "policies" text[], "subjectKind" text, "subjectId" text, "method" text, "clientId" text, "api" text, "action" text, "objectType" text, "objectId" text, "address" text, "userAgent" text, "facts" jsonb',
+    write: `
+  receipt_out AS (
+    INSERT INTO decision_receipt (id, expires_at, endpoint, allowed, gate, reason, needs, policies, subject_kind, subject_id, method, client_id, api, action,
+      object_type, object_id, address, user_agent, facts)
+    SELECT i."id", to_timestamp(i."expiresAt"), i."endpoint", i."allowed", i."gate", i."reason", i."needs", i."policies", i."subjectKind", i."subjectId",
+      i."method", i."clientId", i."api", i."action", i."objectType", i."objectId", i."address", i."userAgent", i."facts"
+    FROM receipt_in i WHERE i.u NOT IN (SELECT u FROM lost))`,
   },
 }
 
@@ -354,6 +389,7 @@ const inputs: Record<keyof Writes, string> = {
   consent: 'consent_in',
   origin: 'origin_in',
   audit: 'audit_in',
+  receipt: 'receipt_in',
 }
 const order = Object.keys(arms) as (keyof Writes)[]
 

@@ -3,14 +3,28 @@
 //
 // What is over: what expired more than ten minutes ago. Until then an expired row is still found (the engine tells "expired" from
 // "unknown"), and what was consumed, ended or revoked stays as long as it would have lived: it is what a second use is judged by.
-// A row without an expiry never leaves.
+// A row without an expiry never leaves. API keys stay for three months: so long a call with one hears in its receipt why.
 import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
+import { demoServiceId } from '#src/clients/demo-clients.ts'
 import type { Database } from '#src/db/database.ts'
 import { keptRevocationSeconds } from './feed.ts'
+import { tokenKinds } from './kinds.ts'
 
 /** How long a row is kept after it expired. */
 export const keptSeconds = 600
+
+/** How long an API key, or a value that was replaced, is kept after it ended: to be told apart from one that never was (`why`, lists, the
+ *  download of one's data), and rotated if it merely expired. Records name it by its id and need no row (docs/decisions/037). */
+export const keptApiKeySeconds = 90 * 86_400
+
+/** By kind of a token that was consumed (or, of client credentials, issued): the grant type that it shows the use of. */
+const grantOfKind: Readonly<Record<number, string>> = {
+  [tokenKinds.RefreshToken]: 'refresh_token',
+  [tokenKinds.AuthorizationCode]: 'authorization_code',
+  [tokenKinds.ClientCredentials]: 'client_credentials',
+  [tokenKinds.DeviceCode]: 'urn:ietf:params:oauth:grant-type:device_code',
+}
 
 type Sweepable = {
   /** The indexed column that says when a row was over. */
@@ -19,6 +33,8 @@ type Sweepable = {
   kept: number
   /** Rows that are over and have to stay nevertheless. */
   unless?: string
+  /** What of the rows that leave is remembered: columns, and the statement that does. */
+  remembered?: { columns: string; by: string }
 }
 
 /** Looks each row up by itself. (The planner may turn EXISTS into a join, and read the other table as a whole for it.) */
@@ -26,9 +42,33 @@ function isThere(rows: string): string {
   return `(SELECT true FROM ${rows} LIMIT 1) IS NOT NULL`
 }
 
+/** What clients use (tokens/client-use.ts), from every token once and without a write by any request. Of a row that is known for the hour nothing
+ *  is written. */
+const rememberUse = `INSERT INTO client_use AS k (client_id, api_identifier, what, last_at)
+      SELECT client_id, api, what, at FROM (SELECT client_id, api, what, max(at) AS at FROM (
+        SELECT client_id, resource AS api, unnest(string_to_array(scope, ' ')) AS what, at
+        FROM (SELECT client_id, resource, scope, max(issued_at) AS at FROM gone
+          WHERE kind IN (${tokenKinds.AccessToken}, ${tokenKinds.ClientCredentials}) AND client_id IS NOT NULL AND resource IS NOT NULL GROUP BY 1, 2, 3) access
+        UNION ALL
+        SELECT client_id, '', CASE kind ${Object.entries(grantOfKind)
+          .map(([kind, grant]) => `WHEN ${kind} THEN '${grant}'`)
+          .join(' ')} END, max(COALESCE(consumed_at, issued_at)) FROM gone
+          WHERE client_id IS NOT NULL AND (kind = ${tokenKinds.ClientCredentials} OR (consumed_at IS NOT NULL
+            AND kind IN (${[tokenKinds.RefreshToken, tokenKinds.AuthorizationCode, tokenKinds.DeviceCode].join(', ')}))) GROUP BY 1, 3) u
+      WHERE what <> '' GROUP BY 1, 2, 3) used
+      WHERE NOT EXISTS (SELECT FROM client_use b WHERE b.client_id = used.client_id AND b.api_identifier = api AND b.what = used.what
+        AND b.last_at >= at - interval '1 hour')
+      ORDER BY 1, 2, 3
+      ON CONFLICT (client_id, api_identifier, what) DO UPDATE SET last_at = EXCLUDED.last_at WHERE k.last_at < EXCLUDED.last_at
+      RETURNING 1`
+
 /** In this order: what hangs from a row leaves before the row. */
 const sweepable = {
-  token: { over: 'expires_at', kept: keptSeconds },
+  token: {
+    over: 'expires_at',
+    kept: keptSeconds,
+    remembered: { columns: 'o.kind, o.client_id, o.resource, o.scope, o.issued_at, o.consumed_at', by: rememberUse },
+  },
   interaction: { over: 'expires_at', kept: keptSeconds },
   replay: { over: 'expires_at', kept: keptSeconds },
   // Without its grant a token is dead; without it the feed and the lineage would have nothing to name.
@@ -50,8 +90,30 @@ const sweepable = {
   mail: { over: 'expires_at', kept: 0, unless: 'o.next_attempt_at IS NOT NULL' },
   address_proof: { over: 'expires_at', kept: keptSeconds },
   invitation: { over: 'expires_at', kept: keptSeconds },
+  push_approval: { over: 'expires_at', kept: keptSeconds },
+  out_of_band_message: { over: 'expires_at', kept: 0 },
   one_time_code: { over: 'expires_at', kept: keptSeconds },
   guess_limit: { over: 'expires_at', kept: 0 },
+  decision_receipt: { over: 'expires_at', kept: 0 },
+  remembered_device: { over: 'expires_at', kept: 0 },
+  idempotent_request: { over: 'expires_at', kept: 0 },
+  // The newest value stays with its key.
+  api_key_value: {
+    over: 'expires_at',
+    kept: keptApiKeySeconds,
+    unless: `NOT ${isThere('api_key_value n WHERE n.key_id = o.key_id AND n.version > o.version')}`,
+  },
+  // Another process may still run the release before, which rotates without moving the end. The demo key's value is derived: without a row
+  // the next start would make one anew that somebody had revoked.
+  api_key: {
+    over: 'ends_at',
+    kept: keptApiKeySeconds,
+    unless: `o.client_id IS NOT DISTINCT FROM '${demoServiceId}' OR o.revoked_at IS NULL AND ${isThere(
+      `api_key_value v WHERE v.key_id = o.id AND (v.expires_at IS NULL OR v.expires_at > now() - make_interval(secs => ${keptApiKeySeconds}))`,
+    )}`,
+  },
+  // With what was delivered of it, and how.
+  webhook_event: { over: 'expires_at', kept: 0 },
   // Whoever verifies by himself needs an entry for as long as a token that it ends could still be accepted.
   revocation: { over: 'at', kept: keptRevocationSeconds },
 } satisfies Record<string, Sweepable>
@@ -168,7 +230,7 @@ const unflushed = `set_config('synchronous_commit', 'off', true)`
  *  other: a commit that wants a row of the batch waits for one batch.
  *  Whoever runs behind or ahead of the database's clock deletes nothing early: both clocks have to agree. */
 export function sweepStatement(table: Exclude<SweptTable, 'origin'>, beyond = false): string {
-  const { over, unless }: Sweepable = sweepable[table]
+  const { over, unless, remembered }: Sweepable = sweepable[table]
   return `WITH looked AS MATERIALIZED (
     SELECT o.ctid, o.${over} AS over FROM ${table} o
     WHERE o.${over} ${beyond ? '>' : '>='} $1::timestamptz AND o.${over} < LEAST($2::timestamptz, now()) - make_interval(secs => $3)
@@ -176,7 +238,12 @@ export function sweepStatement(table: Exclude<SweptTable, 'origin'>, beyond = fa
   held AS MATERIALIZED (
     SELECT o.ctid FROM ${table} o WHERE o.ctid = ANY (ARRAY(SELECT ctid FROM looked))
     ${unless ? `AND NOT (${unless})` : ''} FOR UPDATE SKIP LOCKED),
-  gone AS (DELETE FROM ${table} o WHERE o.ctid = ANY (ARRAY(SELECT ctid FROM held)) RETURNING 1)
+  gone AS (DELETE FROM ${table} o WHERE o.ctid = ANY (ARRAY(SELECT ctid FROM held)) RETURNING ${remembered?.columns ?? '1'})${
+    remembered
+      ? `,
+  remembered AS (${remembered.by})`
+      : ''
+  }
   SELECT (SELECT count(*) FROM looked)::int AS looked, (SELECT count(*) FROM gone)::int AS gone, (SELECT max(over) FROM looked)::text AS last,
     ${unflushed}`
 }

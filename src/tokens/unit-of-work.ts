@@ -17,6 +17,7 @@ import type {
   InteractionWrite,
   OriginWrite,
   ProgressWrite,
+  ReceiptWrite,
   ReplayWrite,
   SessionRow,
   SessionWrite,
@@ -54,12 +55,15 @@ export function createUnit(database: Database, origin: AuditOrigin) {
     interactionEnd: new Set<string>(),
     consent: new Map<string, ConsentWrite>(),
     origin: new Map<string, OriginWrite>(),
+    receipt: new Map<string, ReceiptWrite>(),
   }
 
   return {
     database,
     origin,
     rows,
+    /** What the answer carries as X-Decision-Id, when it is a refusal: its records name it. */
+    decisionId: undefined as string | undefined,
     /** What went wrong where the answer does not show it. */
     failure: undefined as unknown,
 
@@ -117,18 +121,18 @@ export function createUnit(database: Database, origin: AuditOrigin) {
 
     /** @returns the verdict that cost the request its writes, or undefined. @throws the database's error. */
     async commit(keep: Keep): Promise<Verdict | undefined> {
-      const writes = collect(keep)
+      const writes = collect(keep, this.decisionId)
       const verdict = isEmpty(writes) ? undefined : await groupCommitOf(database.pool).commit(writes)
       if (verdict === undefined && keep === 'all') for (const run of afterCommit) run()
       return verdict
     },
   }
 
-  function collect(keep: Keep): Writes {
+  function collect(keep: Keep, decisionId: string | undefined): Writes {
     const kept = audits.filter(
       ({ entry, withRefusal }) => keep === 'all' || entry.outcome === 'failure' || (keep === 'refusal' && withRefusal),
     )
-    const audit = kept.map(({ entry }) => auditRow(entry, origin))
+    const audit = kept.map(({ entry }) => auditRow(entry, { ...origin, decisionId }))
     if (keep === 'audit') return { audit }
     const refusal: Writes = {
       replay: [...rows.replay.values()],
@@ -137,6 +141,7 @@ export function createUnit(database: Database, origin: AuditOrigin) {
       sessionEnd: [...rows.sessionEnd].map((cookieHash) => ({ cookieHash })),
       interactionEnd: [...rows.interactionEnd].map((id) => ({ id, once: keep === 'all' })),
       audit,
+      receipt: [...rows.receipt.values()],
     }
     if (keep === 'refusal') return refusal
     return {

@@ -12,7 +12,7 @@ import { checkDistinct, checkText, type Flaw, quote, Refusal } from '#src/refusa
 export type UserRecord = Prisma.UserGetPayload<{ include: { roles: true } }>
 
 /** A field that is left out keeps its value (at creation: has none). Null removes it. */
-type UserInput = {
+export type UserInput = {
   emailVerified?: boolean | undefined
   name?: string | null | undefined
   givenName?: string | null | undefined
@@ -70,6 +70,12 @@ export async function findUser(db: Db, id: string): Promise<UserRecord | null> {
 export async function findUserByEmail(db: Db, email: string): Promise<UserRecord | null> {
   const key = emailKey(email)
   return key === undefined ? null : db.user.findUnique({ where: { emailKey: key }, include })
+}
+
+/** Of those among `ids` that are there. */
+export async function emailsOf(db: Db, ids: readonly string[]): Promise<Map<string, string>> {
+  const rows = await db.user.findMany({ where: { id: { in: [...ids] } }, select: { id: true, email: true } })
+  return new Map(rows.map(({ id, email }) => [id, email]))
 }
 
 /** By id, ascending. @param page.after the last id of the page before. */
@@ -245,6 +251,7 @@ export function checkEmail(field: string, email: string): Flaw[] {
   if (
     key === undefined ||
     key.length > 254 ||
+    /\p{Cf}/u.test(key) || // what nobody sees makes one address look like another's
     !/^[^\s@<>()[\],;:\\"]{1,64}@[^\s@<>()[\],;:\\"/]+\.[^\s@<>()[\],;:\\"/.]+$/u.test(key)
   )
     return [

@@ -1,6 +1,6 @@
 // What happened, what is held, and leaving.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { createApiKey } from '#src/access/api-keys.ts'
+import { createApiKey } from '#src/access/api-keys/api-keys.ts'
 import { ownerRole } from '#src/access/roles.ts'
 import { ensureOwnApi, ensureOwnerRole } from '#src/bootstrap/own-api.ts'
 import { purgeDeleted } from '#src/users/deletion.ts'
@@ -57,9 +57,10 @@ describe('activity', () => {
 test('the download is everything held about the person, and no secret', async () => {
   const { prisma } = home.server.database
   await ensureOwnApi(home.server.database, `${home.server.url}/api`, change())
+  await home.server.settle()
   const key = await createApiKey(
     prisma,
-    { name: 'Laptop', apiIdentifier: orders, scopes: ['orders:read'], owner: { userId: home.alice.id } },
+    { name: 'Laptop', apis: { [orders]: [] }, owner: { userId: home.alice.id } },
     change(),
   )
   const { person, refresh } = await home.tokensFor({ scope: 'openid profile offline_access', prompt: 'consent' })

@@ -1,7 +1,7 @@
 // Second factors in the account: adding, naming and taking away, recovery codes, and who hears of it.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { listMails } from '#src/mail/shown.ts'
-import { type AccountHome, age, startAccount } from '#test/support/account.ts'
+import { type AccountHome, addedSince, age, startAccount } from '#test/support/account.ts'
 import { codeAt, giveRecoveryCodes, giveTotp } from '#test/support/factors.ts'
 import { password } from '#test/support/installation.ts'
 import { type Page, Person } from '#test/support/person.ts'
@@ -59,6 +59,22 @@ describe('an authenticator app', () => {
     expect(new URL(inside.url).pathname).toBe('/account')
   })
 
+  test('is one app however often its form is sent, at once or later with another code', async () => {
+    const { person, page } = await home.enter('/account/security/totp')
+    const seed = seedIn(page)
+    const send = (code: string) => person.submit(page, { code })
+    const [now, next] = [codeAt(seed, new Date()), codeAt(seed, new Date(), 1)]
+    const answers = await Promise.all([now, now, now, next].map(send))
+    expect(await factors()).toHaveLength(1)
+    for (const { status, url } of answers) {
+      expect(status).toBe(200)
+      expect(url).toMatch(/recovery-codes\?done=first|\/factors\/[\w-]+\?done=factor/)
+    }
+    await send(next)
+    expect(await factors()).toHaveLength(1)
+    expect(await mails()).toHaveLength(1)
+  })
+
   test('a wrong code adds nothing and keeps the picture; no code neither', async () => {
     const { person, page } = await home.enter('/account/security/totp')
     for (const code of ['', '000000', 'abcdef']) {
@@ -92,6 +108,7 @@ describe('one that is there', () => {
     const { person } = await home.enter('/account/security')
     await giveTotp(home.server, home.alice.id)
     await giveRecoveryCodes(home.server, home.alice.id)
+    await addedSince(home)
     const [totp] = (await factors()).filter(({ kind }) => kind === 'totp')
     return { person, id: totp?.id ?? '', page: await person.open(`/account/security/factors/${totp?.id}`) }
   }
@@ -142,6 +159,7 @@ test('whoever has a second factor may have a shorter password', async () => {
   const { person, page } = await home.enter('/account/security/password', { as: 'bob@example.com' })
   expect((await person.submit(page, { current: password, password: 'qzv4 rw!k8' })).status).toBe(422)
   await giveTotp(home.server, home.bob.id)
+  await addedSince(home)
   expect((await person.submit(page, { current: password, password: 'qzv4 rw!k8' })).status).toBe(200)
   expect((await mails()).map(({ subject, to }) => [subject, to])).toEqual([
     ['Your password was changed', 'bob@example.com'],

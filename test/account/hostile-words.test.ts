@@ -1,11 +1,14 @@
 // What others wrote (an application its name, a program its user agent) and what the person wrote is shown as text, everywhere; and a
 // stranger cannot put words of his own into a mail to somebody else.
+import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { createApiKey } from '#src/access/api-keys/api-keys.ts'
 import { nameBrowser } from '#src/browser-name.ts'
 import { translator } from '#src/words.ts'
-import { type AccountHome, startAccount } from '#test/support/account.ts'
-import { giveTotp } from '#test/support/factors.ts'
-import { orders } from '#test/support/installation.ts'
+import { type AccountHome, addedSince, startAccount } from '#test/support/account.ts'
+import { tamper } from '#test/support/audit.ts'
+import { givePhone, giveTotp } from '#test/support/factors.ts'
+import { change, orders } from '#test/support/installation.ts'
 import type { Person } from '#test/support/person.ts'
 
 let home: AccountHome
@@ -19,6 +22,8 @@ beforeAll(async () => {
   ).person
   await home.enter()
   await giveTotp(home.server, home.alice.id)
+  await givePhone(home.server, home.alice.id)
+  await addedSince(home)
 })
 afterAll(() => home.stop())
 
@@ -42,21 +47,37 @@ test.each(payloads)('%s', async (payload) => {
   await prisma.api.update({ where: { identifier: orders }, data: { name: payload } })
   await prisma.scope.updateMany({ data: { description: payload } })
   await prisma.credential.updateMany({ where: { kind: 'totp' }, data: { name: payload } })
+  await prisma.credential.updateMany({
+    where: { kind: 'phone' },
+    data: { name: payload, details: { ending: payload } },
+  })
   await prisma.origin.updateMany({ data: { userAgent: `${payload}/1.0 (${payload})`, address: payload } })
-  await prisma.auditEvent.updateMany({ data: { userAgent: `${payload}/1.0`, address: payload } })
+  const [agent, address] = [`${payload}/1.0`, payload].map((text) => pg.escapeLiteral(text))
+  await tamper(home.server.database, `UPDATE audit_event SET user_agent = ${agent}, address = ${address}`)
+  await prisma.apiKey.deleteMany()
+  const about = { name: 'k', apis: { [orders]: [] }, owner: { userId: home.alice.id } }
+  const key = await createApiKey(prisma, about, change())
+  await prisma.apiKey.updateMany({ data: { name: payload } })
+  await prisma.apiKeyApi.updateMany({ data: { scopes: [payload] } })
+  await prisma.apiKeyValue.updateMany({ data: { hint: payload } })
   const [session] = (await home.sessionsOf(home.alice.id)).slice(-1)
   const factor = await prisma.credential.findFirstOrThrow({ where: { kind: 'totp' } })
+  const phone = await prisma.credential.findFirstOrThrow({ where: { kind: 'phone' } })
   for (const path of [
     '/account',
     '/account/profile',
     '/account/profile/email',
     '/account/security',
     `/account/security/factors/${factor.id}`,
+    `/account/security/factors/${phone.id}`,
     '/account/sessions',
     `/account/sessions/${session?.uid}`,
     '/account/applications',
     '/account/applications/shop-web',
     '/account/activity',
+    '/account/api-keys',
+    `/account/api-keys/${key.id}`,
+    `/account/api-keys/${key.id}/rotate`,
   ]) {
     const page = await person.open(path)
     expect(page.status, path).toBe(200)

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type AccountHome, startAccount } from '#test/support/account.ts'
+import { type AccountHome, addedSince, startAccount } from '#test/support/account.ts'
+import { giveTotp } from '#test/support/factors.ts'
 import { password } from '#test/support/installation.ts'
 import { Person } from '#test/support/person.ts'
 
@@ -36,6 +37,19 @@ test.each([
   expect(new RegExp(`id="${field}-error".*?</p>`, 's').exec(refused.text)?.[0]).toContain(words)
   expect(refused.text).not.toContain(password)
   expect(await canSignIn(password, 'alice@example.com')).toBe(true)
+})
+
+test('the page asks for as many characters as the rule does: fewer beside another factor (ASVS 6.2.1)', async () => {
+  const { person, page } = await home.enter('/account/security/password')
+  expect(page.text.match(/At least 15 characters/g)).toHaveLength(1) // of the new one
+  expect(page.text).toContain('data-least="15"')
+  await giveTotp(home.server, home.alice.id)
+  await addedSince(home)
+  const beside = await person.open('/account/security/password')
+  expect(beside.text).toContain('At least 8 characters')
+  expect(beside.text).toContain('data-least="8"')
+  expect((await person.submit(beside, { current: password, password: 'shorter' })).text).toContain('at least 8')
+  await home.server.database.prisma.credential.deleteMany({ where: { userId: home.alice.id, kind: 'totp' } })
 })
 
 test('a change ends everything else that was signed in, tokens included, and nothing of this browser', async () => {

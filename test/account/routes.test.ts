@@ -1,11 +1,17 @@
 // Every route of the account against everybody who might knock: nobody, another person, the person. Made from the table of pages, so a
 // page that is added is asked too.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type AccountHome, accountTable, startAccount, tokenOf } from '#test/support/account.ts'
+import { createApiKey } from '#src/access/api-keys/api-keys.ts'
+import { accountKey, reserveGuess } from '#src/factors/guessing.ts'
+import { rememberDevice } from '#src/factors/remembered-device.ts'
+import { type AccountHome, accountTable, addedSince, startAccount, tokenOf } from '#test/support/account.ts'
 import { giveRecoveryCodes, giveTotp } from '#test/support/factors.ts'
+import { change, orders } from '#test/support/installation.ts'
 import { type Page, Person } from '#test/support/person.ts'
+import { type Receiver, startReceiver } from '#test/support/receiver.ts'
 
 let home: AccountHome
+let receiver: Receiver
 let alice: Person
 let bob: Person
 /** A form that Alice was shown in another session of hers. */
@@ -14,20 +20,38 @@ let elsewhere: Page
 let own: Record<string, string>
 
 beforeAll(async () => {
-  home = await startAccount()
+  receiver = await startReceiver()
+  home = await startAccount({ env: receiver.env })
   const { person } = await home.tokensFor({ scope: 'openid profile', prompt: 'consent' })
   alice = person
   const [session] = await home.sessionsOf(home.alice.id)
   elsewhere = (await home.enter('/account/profile')).page
   await giveTotp(home.server, home.alice.id)
   await giveRecoveryCodes(home.server, home.alice.id)
+  await addedSince(home)
   const factor = await home.server.database.prisma.credential.findFirstOrThrow({
     where: { userId: home.alice.id, kind: 'totp' },
   })
-  own = { ':uid': session?.uid ?? '', ':clientId': 'shop-web', ':id': factor.id }
+  for (let n = 0; n < 5; n++)
+    await reserveGuess(home.server.database, {
+      factor: 'push',
+      account: accountKey(home.server.secretKeys, 'alice@example.com'),
+      address: undefined,
+      now: new Date(),
+    })
+  await rememberDevice(home.server.database.prisma, { userId: home.alice.id, days: 30, values: [] }, change())
+  const key = await createApiKey(
+    home.server.database.prisma,
+    { name: 'Alice’s laptop', apis: { [orders]: [] }, owner: { userId: home.alice.id } },
+    change(),
+  )
+  own = { ':key': key.id, ':uid': session?.uid ?? '', ':clientId': 'shop-web', ':id': factor.id }
   bob = (await home.enter('/account', { as: 'bob@example.com' })).person
 })
-afterAll(() => home.stop())
+afterAll(async () => {
+  await home.stop()
+  await receiver.stop()
+})
 
 const pages = accountTable
 const addressOf = (path: string) => path.replace(/:\w+/, (name) => own[name] ?? '')
@@ -45,6 +69,9 @@ async function state(): Promise<string> {
       userId,
     ]),
     await prisma.consent.findMany(),
+    await prisma.guessLimit.count({ where: { factor: 'push' } }),
+    await prisma.rememberedDevice.count(),
+    await prisma.apiKey.findMany({ include: { values: { select: { version: true, expiresAt: true } } } }),
     (await prisma.grant.findMany({ where: { revokedAt: null }, orderBy: { id: 'asc' } })).map(({ id }) => id),
     (await prisma.credential.findMany({ orderBy: { id: 'asc' } })).map(({ id, kind, name, secret }) => [
       id,
@@ -56,7 +83,18 @@ async function state(): Promise<string> {
 }
 
 /** Every button there is. */
-const decisions = ['end', 'end-others', 'remove', 'rename', 'download', 'create'] as const
+const decisions = [
+  'end',
+  'end-others',
+  'remove',
+  'rename',
+  'download',
+  'create',
+  'forget-all',
+  'lift',
+  'rotate',
+  'revoke',
+] as const
 const everything = { confirm: 'yes', name: 'Mallory', current: 'x', password: 'a password of the attacker' }
 
 const post = (person: Person, path: string, fields: Record<string, string>, headers: Record<string, string> = {}) =>

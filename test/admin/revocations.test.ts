@@ -1,6 +1,6 @@
 // The admin API on tokens and revocations, on the whole server: who may follow, look and end, and what is refused.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { createApiKey } from '#src/access/api-keys.ts'
+import { createApiKey } from '#src/access/api-keys/api-keys.ts'
 import { ownScopes } from '#src/apis/scope-names.ts'
 import { ensureOwnApi } from '#src/bootstrap/own-api.ts'
 import { createClient } from '#src/clients/clients.ts'
@@ -23,9 +23,10 @@ beforeAll(async () => {
   await ensureOwnApi(server.database, ownApi, change())
   await createClient(prisma, { id: 'robot', type: 'service', apis: { [ownApi]: Object.keys(ownScopes) } }, [], change())
   for (const scope of ['revocations:read', 'tokens:read', 'tokens:write']) {
-    const key = { name: scope, apiIdentifier: ownApi, scopes: [scope], owner: { clientId: 'robot' } }
+    const key = { name: scope, apis: { [ownApi]: [scope] }, owner: { clientId: 'robot' } }
     keys.set(scope, (await createApiKey(prisma, key, change())).value)
   }
+  await server.settle()
 })
 afterAll(() => server.stop())
 
@@ -134,11 +135,21 @@ describe('POST /revocations', () => {
       codes: 0,
       grants: 0,
       sessions: 0,
+      apiKeys: 0,
       more: false,
     })
     expect(await prisma.auditEvent.findMany({ where: { targetId: target.token } })).toMatchObject([
       { event: 'token.revoked', actorKind: 'api_key', address: expect.any(String), requestId: expect.any(String) },
     ])
+  })
+
+  test('API keys are counted with the tokens of their owner, and end with them', async () => {
+    const owner = { clientId: 'reports' }
+    await createApiKey(prisma, { name: 'k', apis: { [orders]: ['orders:read'] }, owner }, change())
+    const target = { client: 'reports' }
+    expect(await end({ target, dryRun: true })).toMatchObject({ status: 200, body: { counts: { apiKeys: 1 } } })
+    expect((await end({ target })).status).toBe(200)
+    expect(await end({ target, dryRun: true })).toMatchObject({ status: 200, body: { counts: { apiKeys: 0 } } })
   })
 
   test('every kind of target is understood', async () => {

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { readApis } from '#src/apis/api-reads.ts'
 import {
   ApiExists,
   type ApiInput,
@@ -29,6 +30,33 @@ beforeAll(async () => {
 })
 afterAll(() => created.drop())
 
+test('the server reads the same records in plain SQL', async () => {
+  await createApi(
+    db,
+    {
+      identifier: 'https://api.example.com/everything',
+      name: 'Everything',
+      accessTokenFormat: 'opaque',
+      accessTokenTtlSeconds: 120,
+      accept: ['oauth', 'basic'],
+      hideExistence: true,
+      scopes: { b: 'B', a: 'A' },
+    },
+    change,
+  )
+  await createClient(db, { id: 'asks', type: 'service' }, [], change)
+  await db.apiIntrospectionClient.create({
+    data: { apiIdentifier: 'https://api.example.com/everything', clientId: 'asks' },
+  })
+  const byName = (a: { name: string }, b: { name: string }) => (a.name < b.name ? -1 : 1)
+  const sorted = (records: Awaited<ReturnType<typeof readApis>>) =>
+    records.map((record) => ({ ...record, scopes: record.scopes.toSorted(byName) }))
+  const include = { scopes: true, introspectionClients: true }
+  const read = await readApis(created.database)
+  expect(read.length).toBeGreaterThan(0)
+  expect(sorted(read)).toEqual(sorted(await db.api.findMany({ include, orderBy: { identifier: 'asc' } })))
+})
+
 test('defaults: JWT, 900 seconds, oauth', async () => {
   const api = await createApi(db, { identifier: 'https://defaults.example', name: 'Defaults' }, change)
   expect(apiSettings(api)).toEqual({
@@ -38,7 +66,9 @@ test('defaults: JWT, 900 seconds, oauth', async () => {
     accept: ['oauth'],
     introspectionClients: [],
     hideExistence: false,
+    tokenClaims: [],
     scopes: {},
+    objects: {},
   })
 })
 

@@ -1,15 +1,16 @@
-import { randomBytes } from 'node:crypto'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createHash, randomBytes } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeEach, describe, expect, test } from 'vitest'
-import { findApiKey, listApiKeys } from '#src/access/api-keys.ts'
+import { findApiKey, listApiKeys } from '#src/access/api-keys/reads.ts'
+import { findPolicyByName } from '#src/access/policies/policies.ts'
 import { ownerPermissions, ownerRole, permissionsOf } from '#src/access/roles.ts'
 import { findApi } from '#src/apis/apis.ts'
 import { ownScopes } from '#src/apis/scope-names.ts'
 import { bootstrap } from '#src/bootstrap/bootstrap.ts'
 import { completeSetup } from '#src/bootstrap/setup.ts'
-import { findClient } from '#src/clients/clients.ts'
+import { findClient, updateClient } from '#src/clients/clients.ts'
 import { verifyClientSecret } from '#src/clients/secrets.ts'
 import { readConfig } from '#src/config.ts'
 import { readConfigurationVersion } from '#src/db/configuration-version.ts'
@@ -17,9 +18,10 @@ import { withConfigurationLock } from '#src/db/transaction.ts'
 import { verifyPassword } from '#src/factors/password.ts'
 import { createSecretKeys } from '#src/keys/secret-key.ts'
 import { createLog } from '#src/log.ts'
-import { createUser, findUserByEmail } from '#src/users/users.ts'
+import { createUser, findUserByEmail, updateUser } from '#src/users/users.ts'
 import { changeAt } from '#test/support/change.ts'
 import { createTestDatabase, type TestDatabase } from '#test/support/database.ts'
+import { picture, png } from '#test/support/logos.ts'
 
 const log = createLog({ logLevel: 'silent' })
 const key = randomBytes(32)
@@ -39,9 +41,9 @@ beforeEach(async () => {
   prisma = database.prisma
 })
 afterAll(async () => {
-  for (const each of opened) await each.drop()
+  await Promise.all(opened.map((each) => each.drop()))
   rmSync(directory, { recursive: true })
-})
+}, 60_000)
 
 const production = () => ({
   NODE_ENV: 'production',
@@ -74,10 +76,10 @@ describe('what every start makes sure of', () => {
       Object.keys(ownScopes).sort(),
     )
     expect(await prisma.signingKey.count()).toBeGreaterThan(0)
-    const version = await readConfigurationVersion(prisma)
+    const version = await readConfigurationVersion(database)
     const clients = await prisma.client.findMany({ include: { secrets: true } })
     await start()
-    expect(await readConfigurationVersion(prisma)).toBe(version)
+    expect(await readConfigurationVersion(database)).toBe(version)
     expect(await prisma.client.findMany({ include: { secrets: true } })).toEqual(clients)
   })
 
@@ -146,6 +148,10 @@ describe('what every start makes sure of', () => {
     const banner = await start({ SALLYPORT_CONFIG: file })
     expect(codeIn(banner)).toBeUndefined()
     expect(await findClient(prisma, 'svc')).toMatchObject({ apiScopes: [{ scopeName: 'users:read' }] })
+    writeFileSync(join(directory, 'svc.png'), png(8, 8))
+    writeFileSync(file, 'clients: [{ clientId: svc, type: service, logo: ./svc.png }]\n')
+    await start({ SALLYPORT_CONFIG: file })
+    expect((await findClient(prisma, 'svc'))?.logo).toBe(picture(png(8, 8)).name)
     writeFileSync(file, 'clients: []\n')
     await start({ SALLYPORT_CONFIG: file })
     expect(await findClient(prisma, 'svc')).not.toBeNull()
@@ -154,6 +160,117 @@ describe('what every start makes sure of', () => {
     })
     writeFileSync(file, 'clients: [{ clientId: x }]\n')
     await expect(start({ SALLYPORT_CONFIG: file })).rejects.toMatchObject({ name: 'InvalidDeclaration' })
+  })
+})
+
+describe('a file that was found to change nothing', () => {
+  const file = join(directory, 'unchanged.yaml')
+  const restart = () => start({ SALLYPORT_CONFIG: file })
+  const nameOfClient = async () => (await findClient(prisma, 'svc'))?.name
+  /** As nobody does: the version does not move, so whoever compares nothing does not see it. */
+  const changeUnseen = (name: string) => prisma.client.update({ where: { id: 'svc' }, data: { name } })
+  const write = (extra = '') =>
+    writeFileSync(
+      file,
+      `clients: [{ clientId: svc, type: service, name: As declared, clientSecretHash: [] }]\n${extra}`,
+    )
+
+  test('is compared until it changes nothing, then not again until the configuration moves', async () => {
+    write()
+    await restart() // makes the client
+    await changeUnseen('changed below')
+    await restart() // compares, and puts it right
+    expect(await nameOfClient()).toBe('As declared')
+    await restart() // finds nothing to change, and remembers
+    await changeUnseen('unseen')
+    await restart()
+    expect(await nameOfClient()).toBe('unseen')
+    await updateClient(prisma, 'svc', { type: 'service', name: 'By somebody' }, changeAt())
+    await restart()
+    expect(await nameOfClient()).toBe('As declared')
+  })
+
+  test('is compared again when its text changes, or the key that it was remembered under is gone', async () => {
+    write()
+    await restart()
+    await restart()
+    await changeUnseen('unseen')
+    write('# another text, same meaning\n')
+    await restart()
+    expect(await nameOfClient()).toBe('As declared')
+    await restart()
+    await changeUnseen('unseen')
+    await prisma.signingKey.deleteMany() // they were sealed under the key that goes
+    await start({ SALLYPORT_CONFIG: file }, now, randomBytes(32))
+    expect(await nameOfClient()).toBe('As declared')
+  })
+
+  test('is compared at every start when it declares people, who change without the configuration', async () => {
+    write('users: [{ email: ada@example.com, name: Ada }]\n')
+    await restart()
+    await restart()
+    const { id } = (await findUserByEmail(prisma, 'ada@example.com')) ?? { id: '' }
+    await updateUser(prisma, id, { name: 'Somebody' }, changeAt())
+    await restart()
+    expect((await findUserByEmail(prisma, 'ada@example.com'))?.name).toBe('Ada')
+  })
+
+  test('is compared at every start when it names a picture, which may change without the text', async () => {
+    writeFileSync(join(directory, 'mark.png'), png(8, 8))
+    writeFileSync(file, 'clients: [{ clientId: svc, type: service, clientSecretHash: [], logo: ./mark.png }]\n')
+    await restart()
+    await restart()
+    writeFileSync(join(directory, 'mark.png'), png(9, 9))
+    await restart()
+    expect((await findClient(prisma, 'svc'))?.logo).toBe(picture(png(9, 9)).name)
+  })
+
+  test('is remembered with policies in it, and compared at every start when they lie in files of their own', async () => {
+    const api = 'https://api.example.com/orders'
+    const policy = 'permit (principal, action, resource);'
+    const config = (source: string) =>
+      `apis: [{ identifier: "${api}", name: Orders, scopes: { read: See } }]\npolicies: [{ api: "${api}", name: all, ${source} }]\n`
+    writeFileSync(file, config(`text: "${policy}"`))
+    await restart()
+    await restart()
+    // Past the version: whoever compares would put it right.
+    await prisma.policy.updateMany({ data: { description: 'changed in SQL' } })
+    await restart()
+    expect((await findPolicyByName(prisma, api, 'all'))?.description).toBe('changed in SQL')
+    writeFileSync(join(directory, 'all.cedar'), policy)
+    writeFileSync(file, config('file: ./all.cedar'))
+    await restart()
+    await restart()
+    writeFileSync(join(directory, 'all.cedar'), policy.replace('permit', 'forbid'))
+    await restart()
+    expect(await findPolicyByName(prisma, api, 'all')).toMatchObject({ effect: 'forbid', description: '' })
+  })
+
+  test('is compared at every start when it names an OpenAPI document, which may change without the text', async () => {
+    const api = 'https://api.example.com/orders'
+    const document = (scope: string) =>
+      `openapi: 3.1.0\npaths: { /orders: { get: { security: [{ a: ["${scope}"] }] } } }\ncomponents: { securitySchemes: { a: { type: oauth2 } } }\n`
+    writeFileSync(join(directory, 'orders.openapi.yaml'), document('orders:read'))
+    writeFileSync(
+      file,
+      `apis: [{ identifier: "${api}", name: Orders, scopes: { "orders:read": See, "orders:all": See all } }]
+routes: [{ openapi: ./orders.openapi.yaml, api: "${api}", host: api.example.com }]\n`,
+    )
+    await restart()
+    await restart()
+    writeFileSync(join(directory, 'orders.openapi.yaml'), document('orders:all'))
+    await restart()
+    expect(await prisma.route.findMany()).toMatchObject([{ path: '/orders', scopes: ['orders:all'] }])
+  })
+
+  test('what is remembered of it is neither its text nor a plain hash', async () => {
+    write()
+    await restart()
+    await restart()
+    const { appliedDigest } = await prisma.configurationVersion.findUniqueOrThrow({ where: { id: 1 } })
+    const plain = createHash('sha256').update(readFileSync(file)).digest('hex')
+    expect(Buffer.from(appliedDigest ?? []).toString('hex')).toMatch(/^[0-9a-f]{64}$/)
+    expect(Buffer.from(appliedDigest ?? []).toString('hex')).not.toBe(plain)
   })
 })
 
@@ -168,11 +285,10 @@ describe('demo objects', () => {
     const [service, web] = await Promise.all([findClient(prisma, 'demo-service'), findClient(prisma, 'demo-web')])
     expect(service && verifyClientSecret(service, secrets[0] ?? '', now)).toBe(true)
     expect(web && verifyClientSecret(web, secrets[1] ?? '', now)).toBe(true)
-    expect(await findApiKey(prisma, apiKey, now)).toMatchObject({
-      scopes: ['clients:read'],
-      apiIdentifier: `${issuer}/api`,
+    expect(await findApiKey(database, apiKey, now)).toMatchObject({
+      apis: { [`${issuer}/api`]: ['clients:read'] },
     })
-    for (const table of ['client', 'client_secret', 'api_key', 'audit_event', 'setup_code']) {
+    for (const table of ['client', 'client_secret', 'api_key', 'api_key_value', 'audit_event', 'setup_code']) {
       const { rows } = await database.pool.query(`SELECT row_to_json(t)::text AS text FROM ${table} t`)
       for (const value of [...secrets, apiKey, codeIn([banner]) ?? '-'])
         expect(JSON.stringify(rows)).not.toContain(value)
@@ -183,10 +299,12 @@ describe('demo objects', () => {
     const before = /sp_key_\S+?_\w{6}/.exec((await start()).join('\n'))?.[0] ?? ''
     const after = /sp_key_\S+?_\w{6}/.exec((await start({}, now, randomBytes(32))).join('\n'))?.[0] ?? ''
     expect(after).not.toBe(before)
-    expect(await findApiKey(prisma, before, now)).toBeUndefined()
-    expect(await findApiKey(prisma, after, now)).toBeDefined()
+    expect(await findApiKey(database, before, now)).toBeUndefined()
+    expect(await findApiKey(database, after, now)).toBeDefined()
     expect(await prisma.clientSecret.count()).toBe(2)
-    expect((await listApiKeys(prisma, { clientId: 'demo-service' })).filter((each) => !each.revokedAt)).toHaveLength(1)
+    expect(
+      (await listApiKeys(prisma, { owner: { clientId: 'demo-service' } }, now)).filter((each) => !each.revokedAt),
+    ).toHaveLength(1)
   })
 
   test('do not exist in production, also when the database once served development', async () => {
@@ -219,7 +337,9 @@ describe('the first administrator', () => {
     const banner = await start(admin)
     expect(codeIn(banner)).toBeUndefined()
     const root = await findUserByEmail(prisma, admin.ADMIN_EMAIL)
-    expect([...(await permissionsOf(prisma, root?.id ?? ''))].sort()).toEqual(ownerPermissions)
+    expect([...(await permissionsOf(prisma, root?.id ?? '', 'http://localhost:4444/api'))].sort()).toEqual(
+      ownerPermissions,
+    )
     await start({ ADMIN_EMAIL: 'second@example.com', ADMIN_PASSWORD: 'another long password' })
     expect(await findUserByEmail(prisma, 'second@example.com')).toBeNull()
     await start({ ...admin, ADMIN_PASSWORD: 'yet another password' })

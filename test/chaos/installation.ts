@@ -10,6 +10,7 @@ import { createClient } from '#src/clients/clients.ts'
 import { closeDatabase, type Database, openDatabase } from '#src/db/database.ts'
 import { startEmbeddedPostgres } from '#src/db/embedded-postgres.ts'
 import { migrate } from '#src/db/migrate.ts'
+import { createSecretKeys, type SecretKeys } from '#src/keys/secret-key.ts'
 import { createLog } from '#src/log.ts'
 import { change, orders } from '#test/support/installation.ts'
 import { type Journey, startJourney } from '#test/support/journey.ts'
@@ -27,6 +28,8 @@ export type Installation = {
   journey: Journey
   traffic: Traffic
   database: Database
+  /** The servers' own. */
+  secretKeys: SecretKeys
   postgres: { url: string; kill(): Promise<void>; restart(): Promise<void> }
   /** @param index which of the two addresses. Resolves when /readyz says so. */
   start(
@@ -74,7 +77,7 @@ export async function openInstallation(): Promise<Installation> {
       [{ value: journey.secret }],
       change(),
     )
-  const secretKey = randomBytes(32).toString('base64url')
+  const secretKey = randomBytes(32)
   const traffic = createTraffic({ host: new URL(url).host, ports })
   const alive = new Set<Running>()
   const started: Running[] = []
@@ -83,6 +86,7 @@ export async function openInstallation(): Promise<Installation> {
     journey,
     traffic,
     database,
+    secretKeys: createSecretKeys([secretKey]),
     postgres: {
       url: postgres.url,
       /** What `pg_ctl stop -m immediate` sends: no checkpoint, sessions are cut, the next start recovers. */
@@ -103,7 +107,7 @@ export async function openInstallation(): Promise<Installation> {
           PORT: String(ports[index]),
           ISSUER_URL: url,
           DATABASE_URL: databaseUrl,
-          SECRET_KEY: secretKey,
+          SECRET_KEY: secretKey.toString('base64url'),
           LOG_LEVEL: 'warn',
           DATA_DIR: '/nonexistent',
           ...env,

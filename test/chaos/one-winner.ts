@@ -5,26 +5,31 @@ import { hashSetupCode } from '#src/bootstrap/first-administrator.ts'
 import { Person } from '#test/support/person.ts'
 import { advanced, asking, beginFamily, openSeats, type Seats } from './families.ts'
 import { clients, type Installation } from './installation.ts'
+import { appCode, invitation, recoveryCode, reset, resetCode } from './one-winner-people.ts'
 import { createFindings, type Findings, inParallel, type Report, times } from './report.ts'
 import type { Answer } from './traffic.ts'
 
 export type OneWinnerSize = {
-  /** How many of each kind; set-up codes cost a password hash for every try. */
+  /** How many of each kind that programs hold. */
   each: number
-  setupCodes: number
+  /** … that people type: every try is a pending request of its own. */
+  typed: number
+  /** … that cost a password hash for every try. */
+  hashed: number
   /** Uses of one value at one process at the same moment. */
   parallel: number
 }
 
-type Trial = (tools: Tools) => Promise<Answer[]>
+export type Trial = (tools: Tools) => Promise<Answer[]>
 type Tools = { installation: Installation; seats: Seats; findings: Findings; parallel: number }
 
 const processes = 2
+const env = { SIGN_UP: 'invitation' }
 /** Values that are tried at the same time: neighbours must not disturb each other. */
 const lanes = 6
 
 export async function oneWinner(installation: Installation, size: OneWinnerSize): Promise<Report> {
-  const servers = await Promise.all([installation.start(0), installation.start(1)])
+  const servers = await Promise.all([installation.start(0, { env }), installation.start(1, { env })])
   const findings = createFindings()
   const seats = await openSeats(installation, lanes)
   const tools: Tools = { installation, seats, findings, parallel: size.parallel * processes }
@@ -35,7 +40,12 @@ export async function oneWinner(installation: Installation, size: OneWinnerSize)
     ['authorization codes', size.each, lanes, code],
     ['pushed requests', size.each, lanes, pushedRequest],
     ['DPoP proofs', size.each, lanes, proof],
-    ['set-up codes', size.setupCodes, 1, setupCode],
+    ['codes of an app', size.typed, 1, appCode],
+    ['recovery codes', size.typed, 1, recoveryCode],
+    ['reset codes', size.typed, 1, resetCode],
+    ['new passwords of a reset', size.hashed, 1, reset],
+    ['invitations', size.hashed, 1, invitation],
+    ['set-up codes', size.hashed, 1, setupCode],
   ]
   installation.traffic.tally()
   const figures: Report['figures'] = {}

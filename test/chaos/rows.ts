@@ -13,8 +13,8 @@ type Run = (installation: Installation) => Promise<Report>
 
 export const rows: readonly Row[] = [
   row('R1', 'exactly one winner', oneWinner, {
-    full: { each: 1000, setupCodes: 20, parallel: 10 },
-    short: { each: 4, setupCodes: 1, parallel: 10 },
+    full: { each: 1000, typed: 200, hashed: 20, parallel: 10 },
+    short: { each: 4, typed: 1, hashed: 1, parallel: 10 },
   }),
   row('R2', 'no answer that contradicts another', linearizability, {
     full: { operations: 100_000, families: 16, clients: 24 },

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createRole } from '#src/access/roles.ts'
 import { findClient } from '#src/clients/clients.ts'
 import { verifyClientSecret } from '#src/clients/secrets.ts'
 import { accountKey, reserveGuess } from '#src/factors/guessing.ts'
@@ -17,6 +18,7 @@ import { unsealMail } from '#src/mail/outbox.ts'
 import { findUserByEmail } from '#src/users/users.ts'
 import { changeAt } from '#test/support/change.ts'
 import { createTestDatabase, type TestDatabase } from '#test/support/database.ts'
+import { picture, png } from '#test/support/logos.ts'
 
 const secretKey = randomBytes(32)
 const directory = mkdtempSync(join(tmpdir(), 'sallyport-cli-'))
@@ -87,6 +89,36 @@ describe('apply and export', () => {
     )
   })
 
+  test('policies lie beside the file; a change is shown by its lines; a wrong one names itself, its line and its place, and nothing is changed', async () => {
+    const at = join(directory, 'policies.yaml')
+    const api = 'https://policies.example/orders'
+    writeFileSync(join(directory, 'all.cedar'), 'permit (principal, action, resource);\n')
+    writeFileSync(
+      at,
+      `apis: [{ identifier: "${api}", name: P, scopes: { read: See } }]\npolicies: [{ api: "${api}", name: all, file: all.cedar }]\n`,
+    )
+    expect((await json(['apply', '--file', at])).changes).toHaveLength(2)
+    expect((await sallyport(['apply', '--file', at, '--json'])).out).toBe('{"changes":[]}\n')
+    writeFileSync(join(directory, 'all.cedar'), 'permit (principal, action, resource)\nwhen { context.hour < 6 };\n')
+    expect((await sallyport(['apply', '--file', at, '--dry-run'])).out).toBe(
+      [
+        `~ policy ${api} all`,
+        '           text:',
+        '             - permit (principal, action, resource);',
+        '             + permit (principal, action, resource)',
+        '             + when { context.hour < 6 };',
+        '',
+        'Dry run, nothing was changed. Would be: 0 created, 1 updated, 0 deleted.',
+        '',
+      ].join('\n'),
+    )
+    writeFileSync(join(directory, 'all.cedar'), '\npermit (principal, actions, resource);\n')
+    const refused = await sallyport(['apply', '--file', at])
+    expect([refused.code, refused.out]).toEqual([1, ''])
+    expect(refused.err).toMatch(/^policies\[0\]\.file \(line 2\) of all at line 2, column 20 is not accepted: /)
+    await prisma.api.delete({ where: { identifier: api } })
+  })
+
   test('a bad file: path, line and fix, code 1; no file or no option: 1 and 2', async () => {
     const bad = join(directory, 'bad.yaml')
     writeFileSync(bad, 'clients:\n  - clientId: a\n    type: spa\n    redirectUris: [http://a.example/]\n')
@@ -120,6 +152,50 @@ describe('clients', () => {
     expect(JSON.stringify(await json(['clients', 'show', 'robot']))).not.toContain(made.clientSecret)
     const [row] = await prisma.auditEvent.findMany({ where: { targetId: 'robot', event: 'client.created' } })
     expect(row).toMatchObject({ actorKind: 'cli' })
+  })
+
+  test('create takes what a client gets by default and what may be left out; what it may not ask for is refused', async () => {
+    const api = 'https://api.example.com'
+    const make = (id: string, ...more: string[]) => [
+      ...['clients', 'create', id, '--type', 'spa', '--redirect-uri', 'https://spa.example/', '--scope', 'openid'],
+      ...['--scope', 'email', '--scope', 'profile', '--api', `${api}=orders:read`, ...more],
+    ]
+    const choices = ['--default-scope', 'openid', '--default-api', `${api}=orders:read`, '--optional-scope', 'email']
+    expect(await json(make('chooser', ...choices))).toMatchObject({
+      defaultScopes: ['openid'],
+      defaultApiScopes: { [api]: ['orders:read'] },
+      optionalScopes: ['email'],
+      optionalApiScopes: {},
+    })
+    expect((await sallyport(['clients', 'show', 'robot'])).out).toMatch(/^optionalScopes +any but openid$/m)
+    const refused = await sallyport(make('glutton', '--default-api', `${api}=orders:burn`))
+    expect([refused.code, refused.err]).toEqual([1, expect.stringMatching(/defaultApiScopes\["https:\/\/api/)])
+    await json(['clients', 'delete', 'chooser'])
+  })
+
+  test('set-logo takes a picture, and --no-logo takes it away; one of the two', async () => {
+    const [logo, drawing] = [join(directory, 'logo.png'), join(directory, 'logo.svg.png')]
+    writeFileSync(logo, png(8, 8))
+    writeFileSync(drawing, '<svg onload="alert(1)"/>')
+    const { name } = picture(png(8, 8))
+    const hash = `sha256-${name.slice(0, 43)}`
+    expect(await json(['clients', 'set-logo', 'robot', logo])).toEqual({ clientId: 'robot', logo: hash })
+    expect((await findClient(prisma, 'robot'))?.logo).toBe(name)
+    expect(await json(['clients', 'show', 'robot'])).toMatchObject({ logo: hash })
+    for (const [args, code, words] of [
+      [['robot', drawing], 1, /logo is an SVG, which may hold scripts/],
+      [['robot', join(directory, 'none.png')], 1, /none\.png cannot be read \(ENOENT\)/],
+      [['robot', directory], 1, /cannot be read \(not a file\)/],
+      [['nobody', logo], 1, /"nobody" is not a client here/],
+      [['robot'], 2, /name a file, or give --no-logo/],
+      [['robot', logo, '--no-logo'], 2, /name a file, or give --no-logo/],
+    ] as const) {
+      const answer = await sallyport(['clients', 'set-logo', ...args])
+      expect([answer.code, answer.out, answer.err]).toEqual([code, '', expect.stringMatching(words)])
+    }
+    expect((await findClient(prisma, 'robot'))?.logo).toBe(name)
+    expect(await json(['clients', 'set-logo', 'robot', '--no-logo'])).toEqual({ clientId: 'robot', logo: null })
+    expect(await prisma.clientLogo.count()).toBe(0)
   })
 
   test('create takes lifetimes of refresh tokens, in seconds', async () => {
@@ -261,6 +337,11 @@ test('users invite: a mail waits, the link is shown to nobody, and SIGN_UP decid
   const sealed = unsealMail(secretKeys, { id: mail?.id ?? '', sealed: mail?.sealed ?? '' })
   expect(sealed).toMatchObject({ to: 'guest@example.com', locale: 'fr', data: { days: 3 } })
   expect(out).not.toContain((sealed.data as { token: string }).token)
+  for (const role of ['guide', 'porter']) await createRole(prisma, role, {}, changeAt())
+  const both = ['users', 'invite', 'porter@example.com', '--role', 'guide', '--role', 'porter']
+  expect((await sallyport(both, '', on)).code).toBe(0)
+  const invited = await prisma.invitation.findFirstOrThrow({ where: { emailKey: 'porter@example.com' } })
+  expect(invited.roles).toEqual(['guide', 'porter'])
   for (const [args, words] of [
     [['alice@example.com'], 'belongs to somebody already'],
     [['nobody'], 'is not an email address'],
@@ -272,6 +353,44 @@ test('users invite: a mail waits, the link is shown to nobody, and SIGN_UP decid
     expect([refused.code, refused.err]).toEqual([1, expect.stringContaining(words)])
   }
 }, 60_000)
+
+describe('api-keys', () => {
+  const orders = 'https://api.example.com=orders:read'
+
+  test('create prints the value once; list reports; rotate leaves the one before for a while; revoke ends both', async () => {
+    const made = await json(['api-keys', 'create', 'Alice’s laptop', '--user', 'alice@example.com', '--api', orders])
+    expect(made).toMatchObject({
+      name: 'Alice’s laptop',
+      apis: { 'https://api.example.com': ['orders:read'] },
+      state: 'active',
+      values: [{ version: 1 }],
+    })
+    expect(made.value).toMatch(/^sp_key_/)
+    const list = await sallyport(['api-keys', 'list', '--user', 'alice@example.com', '--never-rotated'])
+    expect(list.out).toContain(made.id)
+    expect(list.out).not.toContain(made.value.slice(12))
+    expect(await json(['api-keys', 'list', '--idle-days', '7'])).toEqual([])
+
+    const rotated = await sallyport(['api-keys', 'rotate', made.id, '--overlap-hours', '1'])
+    expect(rotated.code).toBe(0)
+    expect(rotated.out).toMatch(/ {2}sp_key_\S+\n\nIt is not shown again\.\nThe value before is good until /)
+    expect(await json(['api-keys', 'list', '--never-rotated'])).toEqual([])
+    expect(await json(['api-keys', 'revoke', made.id])).toEqual({ id: made.id, revoked: true })
+    expect(await json(['api-keys', 'list', '--user', 'alice@example.com'])).toMatchObject([{ state: 'revoked' }])
+    expect(await sallyport(['api-keys', 'revoke', made.id])).toMatchObject({ code: 1, out: '' })
+  })
+
+  test.each([
+    ['nobody’s', 2, ['--api', orders]],
+    ['two owners’', 2, ['--api', orders, '--user', 'alice@example.com', '--client', 'shop']],
+    ['for no API', 2, ['--user', 'alice@example.com']],
+    ['for ever and for a day', 2, ['--api', orders, '--user', 'alice@example.com', '--never', '--days', '1']],
+    ['a person’s, for ever', 1, ['--api', orders, '--user', 'alice@example.com', '--never']],
+    ['beyond its owner', 1, ['--api', orders, '--client', 'shop']],
+  ])('is not made: %s', async (_, code, options) => {
+    expect(await sallyport(['api-keys', 'create', 'x', ...options])).toMatchObject({ code, out: '' })
+  })
+})
 
 test('apis and keys', async () => {
   expect(await json(['apis', 'list'])).toMatchObject([

@@ -1,9 +1,12 @@
 // sallyport tokens: what an operator sees of a token, and ends.
 import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createApiKey } from '#src/access/api-keys/api-keys.ts'
+import { findApiKey } from '#src/access/api-keys/reads.ts'
 import { rowIdOfValue, rowIdText } from '#src/tokens/row-ids.ts'
-import { orders } from '#test/support/installation.ts'
+import { change, orders } from '#test/support/installation.ts'
 import { type Journey, startJourney } from '#test/support/journey.ts'
 import { startServer, type TestServer } from '#test/support/server.ts'
 
@@ -77,6 +80,20 @@ describe('show', () => {
     expect(await json(['show', '-'], access_token)).toEqual(family)
   })
 
+  test('an id that begins with a hyphen is no option, wherever it stands', async () => {
+    const { access_token } = await j.tokensFor()
+    const family = await json(['show', access_token])
+    const id = new Uint8Array(rowIdOfValue(access_token))
+    const hyphen = Uint8Array.of(0xf9, ...randomBytes(31)) // base64url: -a, -b ... whatever the rest is
+    await server.database.prisma.token.update({ where: { id }, data: { id: hyphen } })
+    const asked = rowIdText(hyphen)
+    expect(asked).toMatch(/^-/)
+    expect(await json(['show', asked])).toMatchObject({ asked, grant: { id: family.grant.id } })
+    expect(JSON.parse((await sallyport(['--json', 'show', asked])).out)).toMatchObject({ asked })
+    expect(await sallyport(['revoke', '--token', asked])).toMatchObject({ code: 0 })
+    expect(await sallyport(['show', `-${'x'.repeat(41)}`])).toMatchObject({ code: 2 }) // no id: too short
+  })
+
   test('draws a service token without a tree', async () => {
     const { body } = await j.post(
       '/oauth/token',
@@ -110,15 +127,27 @@ describe('revoke', () => {
     const { grantId } = await rowOf(value)
     const dry = await sallyport(['revoke', '--grant', grantId ?? '', '--dry-run'])
     expect(dry.out).toMatch(
-      /^Dry run, nothing was changed\. Would end the grant .* and its tokens:\n +1 access tokens\n +1 refresh tokens\n +0 codes\n +1 grants\n +0 sessions\n$/,
+      /^Dry run, nothing was changed\. Would end the grant .* and its tokens:\n +1 access tokens\n +1 refresh tokens\n +0 codes\n +1 grants\n +0 sessions\n +0 API keys\n$/,
     )
     expect((await j.userinfo(value)).status).toBe(200)
     expect(await json(['revoke', '--grant', grantId ?? ''])).toEqual({ grant: grantId, revoked: true })
     expect((await j.userinfo(value)).status).toBe(401)
     expect(await json(['revoke', '--grant', grantId ?? '', '--dry-run'])).toMatchObject({
       dryRun: true,
-      counts: { accessTokens: 0, refreshTokens: 0, codes: 0, grants: 0, sessions: 0, more: false },
+      counts: { accessTokens: 0, refreshTokens: 0, codes: 0, grants: 0, sessions: 0, apiKeys: 0, more: false },
     })
+  })
+
+  test('an API key is counted with the tokens of its owner, and ends with them', async () => {
+    const { prisma } = server.database
+    const input = { name: 'k', owner: { clientId: 'reports' }, apis: { [orders]: ['orders:read'] } }
+    const { value } = await createApiKey(prisma, input, change())
+    expect((await sallyport(['revoke', '--client', 'reports', '--dry-run'])).out).toMatch(
+      /^Dry run, nothing was changed\. Would end every token and API key of reports:\n(.*\n)* +1 API keys\n$/,
+    )
+    await json(['revoke', '--client', 'reports'])
+    expect(await findApiKey(server.database, value, new Date())).toBeUndefined()
+    expect((await json(['revoke', '--client', 'reports', '--dry-run'])).counts.apiKeys).toBe(0)
   })
 
   test.each<[string, (value: string) => Promise<string>]>([

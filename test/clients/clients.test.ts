@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createApi } from '#src/apis/apis.ts'
+import { readClient } from '#src/clients/client-reads.ts'
 import {
   createClient,
   deleteClient,
@@ -194,21 +195,38 @@ describe('changes', () => {
       [{ value: newClientSecret() }],
       change,
     )
-    const before = await readConfigurationVersion(db)
+    const before = await readConfigurationVersion(test_.database)
     const updated = await updateClient(db, 'shop', { ...web, apis: { [orders]: ['orders:write'] } }, change)
     expect(updated).toMatchObject({ name: 'shop', apiScopes: [{ apiIdentifier: orders, scopeName: 'orders:write' }] })
     expect(updated.secrets).toHaveLength(1)
-    expect(await readConfigurationVersion(db)).toBeGreaterThan(before)
+    expect(await readConfigurationVersion(test_.database)).toBeGreaterThan(before)
     const [row] = await db.auditEvent.findMany({ where: { targetId: 'shop' }, orderBy: { id: 'desc' }, take: 1 })
     expect(row).toMatchObject({ event: 'client.updated', outcome: 'success', actorKind: 'system', actorId: 'test' })
   })
 
+  test('a scope that stays keeps the moment it was granted; one that is given again begins anew', async () => {
+    const grantedAt = async () =>
+      Object.fromEntries(
+        (await db.clientScope.findMany({ where: { clientId: 'dated' } })).map((row) => [row.scopeName, row.grantedAt]),
+      )
+    const set = (...names: string[]) => updateClient(db, 'dated', { ...web, apis: { [orders]: names } }, change)
+    await createClient(db, { ...web, id: 'dated', apis: { [orders]: ['orders:read'] } }, [], change)
+    await db.clientScope.updateMany({ where: { clientId: 'dated' }, data: { grantedAt: new Date(0) } })
+    await set('orders:read', 'orders:write')
+    expect((await grantedAt())['orders:read']).toEqual(new Date(0))
+    expect((await grantedAt())['orders:write']?.getTime()).toBeGreaterThan(0)
+    await set()
+    expect(await grantedAt()).toEqual({})
+    await set('orders:read')
+    expect((await grantedAt())['orders:read']?.getTime()).toBeGreaterThan(0)
+  })
+
   test('a refused change leaves version and record alone', async () => {
-    const before = await readConfigurationVersion(db)
+    const before = await readConfigurationVersion(test_.database)
     const rows = await db.auditEvent.count()
     await expect(updateClient(db, 'nobody', web, change)).rejects.toBeInstanceOf(ClientNotFound)
     await expect(createClient(db, { ...web, id: 'shop' }, [], change)).rejects.toBeInstanceOf(ClientExists)
-    expect(await readConfigurationVersion(db)).toBe(before)
+    expect(await readConfigurationVersion(test_.database)).toBe(before)
     expect(await db.auditEvent.count()).toBe(rows)
   })
 
@@ -243,6 +261,55 @@ describe('changes', () => {
     const first = await listClients(db, { limit: 3 })
     const rest = await listClients(db, { after: first.at(-1)?.id, limit: 1000 })
     expect([...first, ...rest].map((client) => client.id)).toEqual(all.map((client) => client.id))
+  })
+
+  test('the server reads the same record in plain SQL', async () => {
+    const everything: Required<ClientInput> = {
+      type: 'web',
+      name: 'Everything',
+      profile: 'default',
+      grantTypes: ['authorization_code', 'refresh_token'],
+      redirectUris: ['https://shop.example/cb', 'https://shop.example/cb2'],
+      postLogoutRedirectUris: ['https://shop.example/bye'],
+      scopes: ['openid', 'email'],
+      roles: [],
+      apis: { [orders]: ['orders:read', 'orders:write'] },
+      defaultScopes: ['openid'],
+      defaultApiScopes: { [orders]: ['orders:read'] },
+      optionalScopes: [],
+      optionalApiScopes: { [orders]: ['orders:write'] },
+      idTokenSignedResponseAlg: 'EdDSA',
+      refreshLeewaySeconds: 7,
+      refreshTokenTtlSeconds: 6000,
+      refreshTokenIdleTtlSeconds: 600,
+      secondFactor: 'required',
+      clientUri: 'https://shop.example/',
+      logoUri: 'https://shop.example/logo.png',
+      policyUri: 'https://shop.example/policy',
+      tosUri: 'https://shop.example/tos',
+    }
+    await createClient(
+      db,
+      { ...everything, id: 'everything' },
+      [{ value: 'kT0rVw5m3dJqZcQ8yXb1nHsE6uLpA2fG4iRoB7tKjM9', expiresAt: new Date(change.now.getTime() + 3_600_000) }],
+      change,
+    )
+    await db.client.update({
+      where: { id: 'everything' },
+      data: { jwks: { keys: [] }, logo: 'a.png', disabledAt: change.now },
+    })
+    await createClient(db, { type: 'spa', redirectUris: ['https://shop.example/cb'], id: 'little' }, [], change)
+    for (const id of ['everything', 'little']) {
+      const record = await findClient(db, id)
+      const read = await readClient(test_.database, id)
+      expect(
+        read && { ...read, secrets: read.secrets.map((row) => ({ ...row, hash: new Uint8Array(row.hash) })) },
+      ).toEqual(record)
+      // A column that was added to the table and not to the statement would be undefined there.
+      expect(Object.keys(read ?? {}).sort()).toEqual(Object.keys(record ?? {}).sort())
+    }
+    expect(await readClient(test_.database, 'nobody')).toBeUndefined()
+    expect(await readClient(test_.database, 'a\0b')).toBeUndefined()
   })
 
   test('an id that no client can have is not asked of the database', async () => {

@@ -522,7 +522,20 @@ describe('RFC 7662', () => {
     const { access_token } = await j.tokensFor({ scope: 'stock:read' }, person)
     const { body } = await j.introspect(access_token, 'stock-api')
     expect(Object.keys(body).sort()).toEqual(
-      ['active', 'acr', 'aud', 'auth_time', 'client_id', 'exp', 'iat', 'iss', 'scope', 'sub', 'token_type'].sort(),
+      [
+        'active',
+        'acr',
+        'aud',
+        'auth_method',
+        'auth_time',
+        'client_id',
+        'exp',
+        'iat',
+        'iss',
+        'scope',
+        'sub',
+        'token_type',
+      ].sort(),
     )
   })
 

@@ -68,11 +68,11 @@ describe('converging', () => {
       'create route GET api.example.com/orders/{id}',
       'create route DELETE api.example.com/orders/{id}',
     ])
-    const version = await readConfigurationVersion(database.prisma)
+    const version = await readConfigurationVersion(database)
     const rows = await database.prisma.auditEvent.count()
     expect(await apply(file)).toEqual([])
     expect(await planDeclaration(database.prisma, parseDeclaration(file), { prune: true })).toEqual([])
-    expect(await readConfigurationVersion(database.prisma)).toBe(version)
+    expect(await readConfigurationVersion(database)).toBe(version)
     expect(await database.prisma.auditEvent.count()).toBe(rows)
     expect(
       await verifyPassword(database.prisma, { identifier: 'alice@example.com', password: 'correct horse battery' }),
@@ -80,9 +80,9 @@ describe('converging', () => {
   })
 
   test('raises the configuration version and records each change and the whole, in the same commit', async () => {
-    const before = await readConfigurationVersion(database.prisma)
+    const before = await readConfigurationVersion(database)
     await apply(file)
-    expect(await readConfigurationVersion(database.prisma)).toBeGreaterThan(before)
+    expect(await readConfigurationVersion(database)).toBeGreaterThan(before)
     const events = await database.prisma.auditEvent.findMany({ orderBy: { id: 'asc' } })
     expect(events.at(-1)).toMatchObject({
       event: 'configuration.applied',
@@ -248,14 +248,14 @@ describe('everything or nothing', () => {
       database.prisma.auditEvent.count(),
     ])
     expect(left).toEqual([0, 0, 0, 0])
-    expect(await readConfigurationVersion(database.prisma)).toBe(0n)
+    expect(await readConfigurationVersion(database)).toBe(0n)
   })
 
   test('a dry run says what would happen and leaves no trace', async () => {
     const planned = await apply(file, { dryRun: true })
     expect(planned).toHaveLength(7)
     expect(await database.prisma.auditEvent.count()).toBe(0)
-    expect(await readConfigurationVersion(database.prisma)).toBe(0n)
+    expect(await readConfigurationVersion(database)).toBe(0n)
     expect(await apply(file)).toEqual(planned)
   })
 

@@ -8,7 +8,7 @@ import { addClientSecret, newClientSecret } from '#src/clients/secrets.ts'
 import { applyDeclaration } from '#src/declaration/apply.ts'
 import { exportDeclaration } from '#src/declaration/export.ts'
 import { parseDeclaration } from '#src/declaration/parse.ts'
-import type { Declaration } from '#src/declaration/schema.ts'
+import type { WrittenDeclaration } from '#src/declaration/schema.ts'
 import { changeAt } from '#test/support/change.ts'
 import { createTestDatabase, type TestDatabase } from '#test/support/database.ts'
 
@@ -25,10 +25,10 @@ afterAll(async () => {
   await second.drop()
 })
 
-const apply = ({ database }: TestDatabase, declaration: Declaration, prune = false) =>
+const apply = ({ database }: TestDatabase, declaration: WrittenDeclaration, prune = false) =>
   applyDeclaration(database, declaration, { prune, dryRun: false, ...change })
 const exported = ({ database }: TestDatabase) => exportDeclaration(database.prisma)
-const nothing: Declaration = { apis: [], roles: [], clients: [], users: [], routes: [] }
+const nothing: WrittenDeclaration = { apis: [], roles: [], clients: [], users: [], routes: [], policies: [] }
 
 test('an empty installation exports every section, empty', async () => {
   expect(parseDeclaration(await exported(first))).toEqual(nothing)
@@ -126,7 +126,43 @@ const hash = fc
   .uint8Array({ minLength: 32, maxLength: 32 })
   .map((bytes) => `sha256:${Buffer.from(bytes).toString('base64url')}`)
 
-const declarations: fc.Arbitrary<Declaration> = fc
+/** Cedar that is accepted everywhere, in every shape that a text can have. */
+const policyText = fc
+  .tuple(
+    fc.constantFrom('', '\n', '\n\n  ', '\t', '// a comment\n', '\r\n'),
+    fc.constantFrom('permit', 'forbid'),
+    fc.constantFrom('', ' when { context.hour < 6 }', '\nwhen {\n  context has address\n}\n'),
+    word.filter((text) => !/["\\]/.test(text)),
+    fc.constantFrom('', '\n', ' \n', '\n\n', '\n// the end', '\r\n'),
+  )
+  .map(([lead, effect, when, id, tail]) => `${lead}@id("${id}") ${effect} (principal, action, resource)${when};${tail}`)
+
+/** Every second scope, or none; nothing where nothing is said. */
+function scopeChoices(
+  { type, scopes = ['openid'] }: { type: string; scopes?: string[] | undefined },
+  apis: readonly { identifier: string; scopes?: Record<string, string> | undefined }[],
+  { usually, leaves }: { usually: boolean | undefined; leaves: boolean | undefined },
+) {
+  const some = (names: readonly string[], any: boolean) => names.filter((_, index) => any && index % 2 === 0)
+  const ofApis = (any: boolean) =>
+    Object.fromEntries(
+      apis
+        .filter((api) => Object.keys(api.scopes ?? {}).length > 0)
+        .map((api) => [api.identifier, some(Object.keys(api.scopes ?? {}), any)]),
+    )
+  const openid = type === 'service' ? [] : scopes
+  const chosen = (any: boolean, not: string) => some(openid, any).filter((scope) => scope !== not)
+  return {
+    ...(usually === undefined
+      ? {}
+      : { defaultScopes: chosen(usually, 'offline_access'), defaultApiScopes: ofApis(usually) }),
+    ...(leaves === undefined || type === 'service'
+      ? {}
+      : { optionalScopes: chosen(leaves, 'openid'), optionalApiScopes: ofApis(leaves) }),
+  }
+}
+
+const declarations: fc.Arbitrary<WrittenDeclaration> = fc
   .record({
     apis: fc.uniqueArray(
       fc.record({
@@ -137,6 +173,16 @@ const declarations: fc.Arbitrary<Declaration> = fc
         accept: maybe(fc.uniqueArray(fc.constantFrom('oauth', 'api_key', 'basic', 'session'), { minLength: 1 })),
         hideExistence: maybe(fc.boolean()),
         scopes: maybe(fc.dictionary(scopeName, word, { maxKeys: 4, noNullPrototype: true })),
+        policySchema: maybe(
+          fc.record(
+            {
+              attributes: fc.constantFrom('{ department: String }', '{\n  plan?: String,\n}\n', ' {"a b": Long} '),
+              context: fc.constant('{ amount?: Long }'),
+              objects: fc.constant({ order: { relations: { owner: 'user' }, properties: '{ status?: String }' } }),
+            },
+            { requiredKeys: [] },
+          ),
+        ),
       }),
       { selector: (api) => api.identifier, maxLength: 3 },
     ),
@@ -164,6 +210,8 @@ const declarations: fc.Arbitrary<Declaration> = fc
         refreshTokenIdleTtlSeconds: maybe(fc.integer({ min: 60, max: 31_536_000 })),
         policyUri: maybe(fc.constant('https://a.example/policy')),
         asks: fc.boolean(),
+        usually: maybe(fc.boolean()),
+        leaves: maybe(fc.boolean()),
       }),
       { selector: (client) => client.clientId, maxLength: 3 },
     ),
@@ -186,16 +234,30 @@ const declarations: fc.Arbitrary<Declaration> = fc
       }),
       { selector: (user) => user.email.toLowerCase(), maxLength: 3 },
     ),
+    policies: fc.uniqueArray(
+      fc.record({
+        name: fc.stringMatching(/^[a-z0-9][a-z0-9._-]{0,6}$/),
+        description: maybe(word),
+        state: maybe(fc.constantFrom('draft', 'enforced')),
+        text: policyText,
+      }),
+      { selector: (policy) => policy.name, maxLength: 3 },
+    ),
     paths: fc.uniqueArray(
       fc.stringMatching(/^\/[a-z0-9~.-]{0,6}$/).filter((path) => path !== '/.' && path !== '/..'),
       { maxLength: 3 },
     ),
   })
-  .map(({ apis, roles, clients, users, paths }) => ({
+  .map(({ apis, roles, clients, users, policies, paths }) => ({
+    // Of an API that has no action nothing can ever be permitted.
+    policies: apis
+      .filter((api) => Object.keys(api.scopes ?? {}).length > 0)
+      .flatMap((api) => policies.map((policy) => ({ ...policy, api: api.identifier }))),
     apis: apis.map((api) => ({ ...api, introspectionClients: clients.slice(0, 2).map((client) => client.clientId) })),
     roles,
-    clients: clients.map(({ hashes, asks, ...client }) => ({
+    clients: clients.map(({ hashes, asks, usually, leaves, ...client }) => ({
       ...client,
+      ...scopeChoices(client, asks ? apis : [], { usually, leaves }),
       ...(client.type === 'service' ? { scopes: undefined } : {}),
       ...(client.profile === 'fapi2' ? { refreshTokenIdleTtlSeconds: undefined } : {}),
       ...(client.type === 'service' ? { secondFactor: undefined } : {}),

@@ -6,9 +6,9 @@ export type Program = Readonly<{ url: string; output(): string; stop(): Promise<
 /** @param env the whole environment besides PATH. @throws Error with everything it printed when it ends before it listens. */
 export async function startProgram(file: string, env: Record<string, string>): Promise<Program> {
   const running = runNode([file], { env })
-  const text = await running.prints(/ on http:\/\/\S+\n/)
+  const text = await running.prints(/ on https?:\/\/\S+\n/)
   return {
-    url: / on (http:\/\/\S+)\n/.exec(text)?.[1] ?? '',
+    url: / on (https?:\/\/\S+)\n/.exec(text)?.[1] ?? '',
     output: running.output,
     async stop() {
       running.child.kill('SIGTERM')

@@ -1,14 +1,14 @@
 // A verifier that follows the feed, as docs/revocation.md tells it to.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { createApiKey } from '#src/access/api-keys.ts'
+import { createApiKey } from '#src/access/api-keys/api-keys.ts'
 import { endApiTokens } from '#src/apis/apis.ts'
 import { ensureOwnApi } from '#src/bootstrap/own-api.ts'
-import { endClientTokens } from '#src/clients/clients.ts'
+import { createClient, endClientTokens } from '#src/clients/clients.ts'
+import { followRevocations } from '#src/guard/revocations.ts'
 import { revoke } from '#src/tokens/revoke.ts'
 import { rowIdOfValue } from '#src/tokens/row-ids.ts'
 import { change } from '#test/support/installation.ts'
 import { startServer, type TestServer } from '#test/support/server.ts'
-import { followRevocations } from '../../examples/resource-server/revocations.ts'
 import { createOrdersApi, ordersApi, reports, requestToken } from './orders.ts'
 import { type Program, startProgram } from './program.ts'
 
@@ -18,13 +18,13 @@ let key: string
 beforeAll(async () => {
   server = await startServer()
   await ensureOwnApi(server.database, `${server.url}/api`, change())
+  await server.settle()
   await createOrdersApi(server)
   const { prisma } = server.database
-  const about = { name: 'verifier', apiIdentifier: `${server.url}/api`, scopes: ['revocations:read'] }
-  await prisma.clientScope.create({
-    data: { clientId: reports.id, apiIdentifier: about.apiIdentifier, scopeName: 'revocations:read' },
-  })
-  key = (await createApiKey(prisma, { ...about, owner: { clientId: reports.id } }, change())).value
+  const apis = { [`${server.url}/api`]: ['revocations:read'] }
+  // The API's own: with everything of the client that calls it, that client's keys end, too.
+  await createClient(prisma, { id: 'orders-api', type: 'service', apis }, [], change())
+  key = (await createApiKey(prisma, { name: 'verifier', apis, owner: { clientId: 'orders-api' } }, change())).value
   api = await startProgram('examples/resource-server/server.ts', {
     ISSUER_URL: server.url,
     API_IDENTIFIER: ordersApi,
@@ -67,7 +67,7 @@ it('knows the kinds by the claim that each names, and nothing else', async () =>
       `INSERT INTO revocation (kind, target, known_at) VALUES (split_part($1, ' ', 1), split_part($1, ' ', 2), to_timestamp(2000000000.5))`,
       [entry],
     )
-  const { isRevoked, isBlind } = await followRevocations(server.url, key)
+  const { isRevoked, isBlind, stop } = await followRevocations(server.url, key)
   const good = { jti: '1', grant_id: '2', sub: '3', client_id: '4', aud: '5', iat: 2_000_000_001 }
   expect(isBlind()).toBe(false)
   expect(isRevoked(good)).toBe(false)
@@ -77,6 +77,7 @@ it('knows the kinds by the claim that each names, and nothing else', async () =>
     expect(isRevoked({ ...good, ...named })).toBe(false)
   }
   expect(isRevoked({ ...good, sub: 'g', jti: 'u' })).toBe(false)
+  stop()
 })
 
 it('does not start without the whole feed', async () => {

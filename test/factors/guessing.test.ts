@@ -2,8 +2,8 @@
 // test's.
 import { randomBytes, randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { addressRange } from '#src/address-range.ts'
 import { closeDatabase, type Database, openDatabase } from '#src/db/database.ts'
-import { addressRange } from '#src/factors/address-range.ts'
 import {
   accountKey,
   accountKeys,
@@ -17,6 +17,7 @@ import {
   reserveGuess,
 } from '#src/factors/guessing.ts'
 import { createSecretKeys } from '#src/keys/secret-key.ts'
+import { clearAudit } from '#test/support/audit.ts'
 import { changeAt } from '#test/support/change.ts'
 import { createTestDatabase, hasPostgres15, type TestDatabase } from '#test/support/database.ts'
 
@@ -295,15 +296,22 @@ describe.each(hasPostgres15() ? (['embedded', 15] as const) : (['embedded'] as c
     await times(1, { account: accountKey(before, 'alice@example.com'), now: seconds(2) })
     await times(3, { account: accountKey(secretKeys, 'bob@example.com') })
     expect(await listGuessLimits(database.prisma, accounts, seconds(3))).toEqual([
-      { factor: 'all', knownDevice: false, failures: 1, lastAt: seconds(2), closedUntil: null },
-      { factor: 'password', knownDevice: false, failures: 1, lastAt: seconds(2), closedUntil: null },
-      { factor: 'all', knownDevice: true, failures: 2, lastAt: seconds(1), closedUntil: null },
-      { factor: 'password', knownDevice: true, failures: 2, lastAt: seconds(1), closedUntil: null },
-      { factor: 'all', knownDevice: false, failures: 5, lastAt: start, closedUntil: null },
-      { factor: 'password', knownDevice: false, failures: 5, lastAt: start, closedUntil: seconds(15 * minute) },
+      { factor: 'all', knownDevice: false, failures: 1, lastAt: seconds(2), closedUntil: null, reached: false },
+      { factor: 'password', knownDevice: false, failures: 1, lastAt: seconds(2), closedUntil: null, reached: false },
+      { factor: 'all', knownDevice: true, failures: 2, lastAt: seconds(1), closedUntil: null, reached: false },
+      { factor: 'password', knownDevice: true, failures: 2, lastAt: seconds(1), closedUntil: null, reached: false },
+      { factor: 'all', knownDevice: false, failures: 5, lastAt: start, closedUntil: null, reached: false },
+      {
+        factor: 'password',
+        knownDevice: false,
+        failures: 5,
+        lastAt: start,
+        closedUntil: seconds(15 * minute),
+        reached: true,
+      },
     ])
     const user = { id: randomUUID(), accounts }
-    await database.prisma.auditEvent.deleteMany()
+    await clearAudit(database)
     expect(await liftGuessLimits(database.prisma, user, change)).toBe(6)
     expect(await liftGuessLimits(database.prisma, user, change), 'there is nothing left').toBe(0)
     expect(await listGuessLimits(database.prisma, accounts, start)).toEqual([])

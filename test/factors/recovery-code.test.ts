@@ -54,6 +54,15 @@ test('new ones void the old, and nobody else’s work', async () => {
   expect(await useRecoveryCode(db, { userId, code: fresh[9] ?? '', now })).toEqual({ ok: true, left: 9 })
 })
 
+test('of several sets made at once one stays: ten codes are good, not fifty', async () => {
+  const { userId } = await person('several')
+  const sets = await Promise.all(Array.from({ length: 5 }, () => replaceRecoveryCodes(db, userId, change)))
+  expect(await db.credential.count({ where: { userId, kind: 'recovery_code' } })).toBe(10)
+  const good: boolean[] = []
+  for (const [code = ''] of sets) good.push((await useRecoveryCode(db, { userId, code, now })).ok)
+  expect(good.filter(Boolean)).toHaveLength(1)
+})
+
 test('is read as people write it, and nothing else is', async () => {
   const { userId, codes } = await person('typed')
   const [one = '', two = '', three = ''] = codes

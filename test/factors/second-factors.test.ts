@@ -84,6 +84,18 @@ test('factors are listed and removed by their owner alone; recovery codes go wit
   expect(await db.auditEvent.count({ where: { event: 'factor.removed', targetId: alice } })).toBe(2)
 })
 
+test('two that are the last, removed at once, take the recovery codes with them', async () => {
+  for (let round = 0; round < 10; round++) {
+    const id = await person(`both-at-once-${round}`)
+    await giveApp(id)
+    await giveApp(id)
+    await replaceRecoveryCodes(db, id, change)
+    const factors = await listFactors(db, id)
+    expect(await Promise.all(factors.map((factor) => removeFactor(db, id, factor.id, change)))).toEqual([true, true])
+    expect(await findStanding(db, id)).toMatchObject({ totp: 0, recoveryCodes: 0 })
+  }
+})
+
 test('a reset takes the factors, ends the sessions, keeps the password, and is recorded', async () => {
   const id = await person('lost', ['keeper'])
   await db.credential.create({ data: { id: crypto.randomUUID(), userId: id, kind: 'password', secret: 'hash' } })

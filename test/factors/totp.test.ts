@@ -1,5 +1,7 @@
 import { Secret, TOTP } from 'otpauth'
+import { encode } from 'uqr'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { closeDatabase, openDatabase } from '#src/db/database.ts'
 import { confirmTotp, createSeed, qrCode, totpUri, verifyTotp } from '#src/factors/totp.ts'
 import { createSecretKeys } from '#src/keys/secret-key.ts'
 import { createUser } from '#src/users/users.ts'
@@ -24,8 +26,9 @@ const later = (seconds: number) => new Date(change.now.getTime() + seconds * 100
 async function person(name: string) {
   const { id: userId } = await createUser(db, { email: `${name}@example.com` }, change)
   const seed = createSeed()
-  const id = await confirmTotp(db, secretKeys, { userId, seed, code: codeAt(seed, change.now), name: 'Phone' }, change)
-  return { userId, seed, id: id ?? '' }
+  const given = { userId, seed, code: codeAt(seed, change.now), name: 'Phone' }
+  const factor = await confirmTotp(db, secretKeys, given, change)
+  return { userId, seed, id: factor?.id ?? '' }
 }
 const verify = (userId: string, code: string, now: Date) => verifyTotp(db, secretKeys, { userId, code, now })
 
@@ -91,6 +94,23 @@ describe('verifyTotp', () => {
     expect(answers.filter(Boolean)).toHaveLength(1)
   })
 
+  test('of twenty at once over two processes one is right, twenty times over (CVE-2026-82470)', async () => {
+    const second = openDatabase(created.url, { poolSize: 10, onError: () => undefined })
+    try {
+      const { userId, seed } = await person('two-processes')
+      for (let round = 1; round <= 20; round++) {
+        const now = later(300 * round)
+        const attempt = { userId, code: codeAt(seed, now), now }
+        const answers = await Promise.all(
+          Array.from({ length: 20 }, (_, n) => verifyTotp(n % 2 ? second.prisma : db, secretKeys, attempt)),
+        )
+        expect([round, answers.filter(Boolean).length]).toEqual([round, 1])
+      }
+    } finally {
+      await closeDatabase(second)
+    }
+  })
+
   test('any of several apps will do, each on its own count; nobody else’s does', async () => {
     const { userId, seed } = await person('several')
     const other = await person('neighbour')
@@ -120,10 +140,58 @@ describe('verifyTotp', () => {
 
 test('an app that shows another code is not set up, and nobody has more than ten', async () => {
   const { userId, seed } = await person('many')
-  const give = (code: string) => confirmTotp(db, secretKeys, { userId, seed, code, name: 'App' }, change)
-  expect(await give(codeAt(seed, change.now, 5))).toBeUndefined()
-  for (let n = 2; n <= 10; n++) expect(await give(codeAt(seed, change.now))).toBeDefined()
-  expect(await give(codeAt(seed, change.now))).toBeUndefined()
+  const give = (of: string, steps = 0) =>
+    confirmTotp(db, secretKeys, { userId, seed: of, code: codeAt(of, change.now, steps), name: 'App' }, change)
+  expect(await give(seed, 5)).toBeUndefined()
+  const given = await Promise.all(Array.from({ length: 12 }, () => give(createSeed())))
+  expect(given.filter((factor) => factor?.added)).toHaveLength(9)
+  expect(given.filter((factor) => factor === undefined)).toHaveLength(3)
+})
+
+describe('the form of a set-up sent again', () => {
+  const apps = (userId: string) => db.credential.findMany({ where: { userId, kind: 'totp' } })
+
+  test('five times at once: one app, one record of it, and all five hear which', async () => {
+    const { id: userId } = await createUser(db, { email: 'again@example.com' }, change)
+    const seed = createSeed()
+    const given = { userId, seed, code: codeAt(seed, change.now), name: 'Phone' }
+    const factors = await Promise.all(Array.from({ length: 5 }, () => confirmTotp(db, secretKeys, given, change)))
+    const [app, ...others] = await apps(userId)
+    expect(others).toEqual([])
+    expect(factors.map((factor) => factor?.id)).toEqual(Array(5).fill(app?.id))
+    expect(factors.filter((factor) => factor?.added)).toHaveLength(1)
+    expect(await db.auditEvent.count({ where: { event: 'factor.added', targetId: userId } })).toBe(1)
+  })
+
+  test('later, with another code: still one app, so that no code of it is good twice (CVE-2026-82470)', async () => {
+    const { userId, seed } = await person('afterwards')
+    const now = later(60)
+    const given = { userId, seed, code: codeAt(seed, now), name: 'Phone' }
+    expect(await confirmTotp(db, secretKeys, given, { ...change, now })).toMatchObject({ added: false })
+    expect(await apps(userId)).toHaveLength(1)
+    expect(await verify(userId, codeAt(seed, now), now)).toBe(true)
+    expect(await verify(userId, codeAt(seed, now), now)).toBe(false)
+  })
+
+  test('the same seed in the apps of two people is two apps', async () => {
+    const { seed } = await person('one-of-two')
+    const { id: userId } = await createUser(db, { email: 'two-of-two@example.com' }, change)
+    const given = { userId, seed, code: codeAt(seed, change.now), name: 'Phone' }
+    expect(await confirmTotp(db, secretKeys, given, change)).toMatchObject({ added: true })
+  })
+
+  test('what must be the first is, of several at once with seeds of their own', async () => {
+    const { id: userId } = await createUser(db, { email: 'first@example.com' }, change)
+    const factors = await Promise.all(
+      Array.from({ length: 5 }, () => {
+        const seed = createSeed()
+        const given = { userId, seed, code: codeAt(seed, change.now), name: 'Phone', first: true }
+        return confirmTotp(db, secretKeys, given, change)
+      }),
+    )
+    expect(factors.filter((factor) => factor?.added)).toHaveLength(1)
+    expect(await apps(userId)).toHaveLength(1)
+  })
 })
 
 test('the QR code carries issuer, account and seed, and is a picture without script or style', () => {
@@ -140,4 +208,9 @@ test('the QR code carries issuer, account and seed, and is a picture without scr
   const svg = qrCode(uri)
   expect(svg).toMatch(/^<svg /)
   expect(svg).not.toMatch(/<script|style=|href|on\w+=/i)
+  const { size, data } = encode(uri, { border: 4, ecc: 'L' })
+  const drawn = Array.from({ length: size }, () => Array<boolean>(size).fill(false))
+  for (const [, x, y, run] of svg.matchAll(/M(\d+) (\d+)\.5h(\d+)/g))
+    drawn[Number(y)]?.fill(true, Number(x), Number(x) + Number(run))
+  expect(drawn).toEqual(data)
 })

@@ -91,6 +91,21 @@ describe.each([true, false])('with JavaScript: %s', (javaScriptEnabled) => {
     await close()
   })
 
+  test('is told politely while a new password is typed whether it will do; without a script the rule is there to read', async () => {
+    const { page, close } = await enter('/account/security/password', { javaScriptEnabled })
+    const line = page.locator('.strength')
+    expect(await page.locator('#password-hint').textContent()).toContain('At least 15 characters')
+    expect(await line.isVisible()).toBe(javaScriptEnabled)
+    if (javaScriptEnabled) {
+      const words = line.locator('[aria-live=polite]')
+      await page.fill('#password', 'short')
+      expect(await words.textContent()).toBe('Too short so far')
+      await page.fill('#password', 'five words nobody would guess')
+      expect(await words.textContent()).toBe('Strong')
+    }
+    await close()
+  })
+
   test('downloads what is held', async () => {
     const { page, close } = await enter('/account/data', { javaScriptEnabled })
     const [download] = await Promise.all([

@@ -162,6 +162,7 @@ test('signing in as somebody else in the same browser ends the first person’s 
   await page.goto(request({ prompt: 'consent' }).address)
   await signIn(page)
   await page.click('button[name=decision][value=allow]')
+  await codeAt(page) // the next address must not overtake this one
   const first = request()
   await page.goto(first.address)
   const code = await codeAt(page)

@@ -73,10 +73,8 @@ test('load and change together: no request fails', async () => {
 })
 
 test('signing keys made under another SECRET_KEY stop the start with a sentence that says what to do', async () => {
-  await expect(loadSigningKeys(server.database.prisma, createSecretKeys([randomBytes(32)]))).rejects.toThrow(
+  await expect(loadSigningKeys(server.database, createSecretKeys([randomBytes(32)]))).rejects.toThrow(
     SigningKeysUnreadable,
   )
-  await expect(loadSigningKeys(server.database.prisma, createSecretKeys([randomBytes(32)]))).rejects.toThrow(
-    /SECRET_KEY/,
-  )
+  await expect(loadSigningKeys(server.database, createSecretKeys([randomBytes(32)]))).rejects.toThrow(/SECRET_KEY/)
 })

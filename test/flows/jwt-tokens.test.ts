@@ -1,6 +1,6 @@
 // JWT access tokens at introspection and revocation: what they say of themselves is what is answered, every way of ending them ends
 // them, and nothing that merely looks like one is taken for one (RFC 7662, RFC 7009, RFC 9068, RFC 8725).
-import { createHash, createPublicKey, randomBytes, randomUUID } from 'node:crypto'
+import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { connect } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import * as fc from 'fast-check'
@@ -11,7 +11,6 @@ import {
   decodeProtectedHeader,
   exportJWK,
   generateKeyPair,
-  importJWK,
   type JWTPayload,
   SignJWT,
 } from 'jose'
@@ -55,14 +54,24 @@ describe('introspection answers what the JWT says of itself (RFC 7662 2.2)', () 
   test('of a person', async () => {
     const { access_token } = await personal()
     const claims = decodeJwt(access_token)
-    expect((await j.introspect(access_token)).body).toEqual({ active: true, token_type: 'Bearer', ...claims })
+    expect((await j.introspect(access_token)).body).toEqual({
+      active: true,
+      token_type: 'Bearer',
+      auth_method: 'oauth',
+      ...claims,
+    })
     expect(claims).toMatchObject({ sub: j.alice.id, aud: orders, client_id: 'shop-web', scope: 'orders:read' })
   })
 
   test('of a service', async () => {
     const jwt = await service()
     const claims = decodeJwt(jwt)
-    expect((await j.introspect(jwt, 'reports')).body).toEqual({ active: true, token_type: 'Bearer', ...claims })
+    expect((await j.introspect(jwt, 'reports')).body).toEqual({
+      active: true,
+      token_type: 'Bearer',
+      auth_method: 'oauth',
+      ...claims,
+    })
     expect(claims).toMatchObject({ sub: 'reports', aud: orders })
     expect(claims).not.toHaveProperty('grant_id')
   })
@@ -76,7 +85,7 @@ describe('introspection answers what the JWT says of itself (RFC 7662 2.2)', () 
       .sign(privateKey)
     const jwt = await service({ DPoP: proof })
     const { body } = await j.introspect(jwt, 'reports')
-    expect(body).toEqual({ active: true, token_type: 'DPoP', ...decodeJwt(jwt) })
+    expect(body).toEqual({ active: true, token_type: 'DPoP', auth_method: 'oauth', ...decodeJwt(jwt) })
     expect(body.cnf).toEqual({ jkt: await calculateJwkThumbprint(jwk) })
   })
 
@@ -129,6 +138,7 @@ describe('introspection answers what the JWT says of itself (RFC 7662 2.2)', () 
     expect(Object.keys(body).sort()).toEqual([
       'acr',
       'active',
+      'auth_method',
       'auth_time',
       'client_id',
       'exp',
@@ -308,14 +318,16 @@ async function signed(
   const { keys } = server.app.providers.current().snapshot
   const own = keys.find(({ alg, state }) => alg === (by.alg ?? 'ES256') && state === (by.state ?? 'current'))
   if (!own) throw new Error('no such key')
-  return new SignJWT(claims)
-    .setProtectedHeader({ alg: own.alg, typ: 'at+jwt', kid: own.kid, ...header } as { alg: string })
-    .sign(by.key ?? (await importJWK(own.privateJwk, own.alg)), { crit: { new: false } })
+  const all = { alg: own.alg, typ: 'at+jwt', kid: own.kid, ...header }
+  if (by.key) return new SignJWT(claims).setProtectedHeader(all).sign(by.key, { crit: { new: false } })
+  const text = `${part(all)}.${part(claims)}`
+  return `${text}.${Buffer.from(await own.signer.sign(Buffer.from(text))).toString('base64url')}`
 }
 const part = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
 const publicJwk = () => {
   const key = server.app.providers.current().snapshot.keys.find(({ alg }) => alg === 'ES256')
-  return createPublicKey({ key: key?.privateJwk ?? {}, format: 'jwk' })
+  if (!key) throw new Error('no such key')
+  return key.signer.publicKey
 }
 
 describe('what only looks like one of ours is unknown: {"active":false}, and 200 at revocation', () => {

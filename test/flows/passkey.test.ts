@@ -7,7 +7,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest
 import { createRole } from '#src/access/roles.ts'
 import { updateUser } from '#src/users/users.ts'
 import { launchBrowser, openPage, type WatchedPage } from '#test/support/browser.ts'
-import { giveRecoveryCodes } from '#test/support/factors.ts'
+import { codeAt, giveRecoveryCodes, giveTotp } from '#test/support/factors.ts'
 import { change, password } from '#test/support/installation.ts'
 import { type Journey, startJourney } from '#test/support/journey.ts'
 import { startServer, type TestServer } from '#test/support/server.ts'
@@ -62,7 +62,7 @@ async function addAuthenticator(on: Page) {
   }
 }
 
-async function begin(parameters: Record<string, string> = {}) {
+function request(parameters: Record<string, string>) {
   const verifier = randomBytes(32).toString('base64url')
   const query = new URLSearchParams({
     client_id: 'shop-web',
@@ -72,10 +72,14 @@ async function begin(parameters: Record<string, string> = {}) {
     state: 's',
     code_challenge: createHash('sha256').update(verifier).digest('base64url'),
     code_challenge_method: 'S256',
-    prompt: 'login',
     ...parameters,
   })
-  await page.goto(`${server.url}/oauth/authorize?${query}`)
+  return { address: `${server.url}/oauth/authorize?${query}`, verifier }
+}
+
+async function begin(parameters: Record<string, string> = { prompt: 'login' }) {
+  const { address, verifier } = request(parameters)
+  await page.goto(address)
   return verifier
 }
 
@@ -132,12 +136,34 @@ test('is suggested by the field for the email address, and signs in from there',
 test('is a second factor after the password', async () => {
   await enrol()
   await device.touches(false)
-  const verifier = await begin({ acr_values: 'phr' })
+  const verifier = await begin({ prompt: 'login', acr_values: 'phr' })
   await typePassword()
   await page.waitForURL('**/second-factor')
   await device.touches(true)
   await page.click('[data-passkey] button')
   expect(await claims(verifier)).toMatchObject({ acr: 'phr', amr: expect.arrayContaining(['pwd', 'pop', 'mfa']) })
+})
+
+test('is asked for alone, of somebody who is signed in, when an application asks for it (acr_values)', async () => {
+  await enrol()
+  await page.context().clearCookies()
+  const seed = await giveTotp(server, j.alice.id)
+  await device.touches(false)
+  const first = await begin()
+  await typePassword()
+  await page.waitForURL('**/second-factor')
+  await page.fill('[name=code]', codeAt(seed, new Date()))
+  await page.click('form .primary')
+  expect((await claims(first)).acr).toBe('urn:sallyport:acr:2fa')
+  // Enough for everybody who does not ask for more.
+  const plain = await page.context().request.get(request({}).address, { maxRedirects: 0 })
+  expect(plain.headers().location).toMatch(/^https:\/\/shop\.example\/cb\?code=/)
+  const verifier = await begin({ acr_values: 'phr' })
+  await page.waitForURL('**/second-factor')
+  expect(await page.locator('[name=code], [name=password]').count()).toBe(0)
+  await device.touches(true)
+  await page.click('[data-passkey] button')
+  expect((await claims(verifier)).acr).toBe('phr')
 })
 
 test('a device that does not recognise its owner, then does: the page says what happened and goes on', async () => {

@@ -2,7 +2,7 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { decodeJwt, exportJWK, generateKeyPair, SignJWT } from 'jose'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { findAccessToken } from '#src/tokens/find.ts'
+import { judgeToken } from '#src/tokens/find.ts'
 import { orders, stock } from '#test/support/installation.ts'
 import { type Journey, startJourney } from '#test/support/journey.ts'
 import { startServer, type TestServer } from '#test/support/server.ts'
@@ -357,7 +357,7 @@ describe('logout', () => {
       const { access_token } = await j.tokensFor(asked, undefined, { resource: stock })
       const { rows } = await sql('SELECT session_uid FROM token WHERE id = $1', hash(access_token))
       return {
-        find: () => findAccessToken(server.database, access_token, new Date()),
+        find: () => judgeToken(server.database, hash(access_token), new Date()),
         uid: rows[0].session_uid as string,
       }
     }
@@ -370,9 +370,9 @@ describe('logout', () => {
     ]
     for (const end of ends) {
       const token = await bound()
-      expect(await token.find()).toMatchObject({ clientId: 'shop-web', audience: stock })
+      expect(await token.find()).toMatchObject({ over: undefined, clientId: 'shop-web', audience: stock })
       await sql(end, token.uid)
-      expect(await token.find(), end).toBeUndefined()
+      expect(await token.find(), end).toMatchObject({ over: 'revoked' })
     }
     const offline = await bound({ scope: 'openid offline_access stock:read', prompt: 'consent' })
     await sql(ends[0] ?? '', offline.uid)

@@ -3,9 +3,10 @@
 import { decodeJwt } from 'jose'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createRole } from '#src/access/roles.ts'
-import { findClient, updateClient } from '#src/clients/clients.ts'
-import { type ClientInput, clientSettings } from '#src/clients/settings.ts'
+import { patchClient } from '#src/clients/editing.ts'
 import { updateUser } from '#src/users/users.ts'
+import { clearAudit } from '#test/support/audit.ts'
+import { Authenticator } from '#test/support/authenticator.ts'
 import { codeAt, giveRecoveryCodes, giveTotp } from '#test/support/factors.ts'
 import { change, password } from '#test/support/installation.ts'
 import { type Journey, postForm, startJourney } from '#test/support/journey.ts'
@@ -30,18 +31,14 @@ beforeEach(async () => {
   now = new Date()
   person = new Person(server.url)
   await server.database.prisma.credential.deleteMany({ where: { kind: { not: 'password' } } })
-  await server.database.prisma.auditEvent.deleteMany()
+  await clearAudit(server.database)
   await server.database.prisma.guessLimit.deleteMany()
   await updateUser(server.database.prisma, j.alice.id, { roles: [] }, change())
   await clientPolicy('optional')
 })
 
 async function clientPolicy(secondFactor: string) {
-  const record = await findClient(server.database.prisma, 'shop-web')
-  if (!record) throw new Error('shop-web is missing')
-  if (record.secondFactor === secondFactor) return
-  const { refreshTokenIdleTtlSeconds: _, clientUri, logoUri, policyUri, tosUri, ...settings } = clientSettings(record)
-  await updateClient(server.database.prisma, 'shop-web', { ...settings, secondFactor } as ClientInput, change())
+  await patchClient(server.database.prisma, 'shop-web', { secondFactor }, change())
   await server.settle()
 }
 const keeper = () => updateUser(server.database.prisma, j.alice.id, { roles: ['keeper'] }, change())
@@ -304,6 +301,69 @@ describe.each([
     expect(step(next.page)).toBe('second-factor')
     expect((await person.submit(next.page, { code: codeAt(seed, now) })).status).toBe(401)
     await claimsFrom(await person.submit(next.page, { code: shown[9] ?? '' }), next.verifier)
+  })
+
+  test('the form of the set-up sent five times at once adds one app, and the codes that are shown are good', async () => {
+    await require()
+    const { page } = await signIn()
+    const app = await person.submit(page, { factor: 'totp' })
+    const code = codeAt(seedOn(app), now)
+    const statuses = await Promise.all(Array.from({ length: 5 }, async () => (await post(app, { code })).status))
+    expect(statuses).toEqual(Array(5).fill(303))
+    const kinds = await server.database.prisma.credential.groupBy({
+      by: ['kind'],
+      where: { userId: j.alice.id },
+      _count: true,
+      orderBy: { kind: 'asc' },
+    })
+    expect(kinds.map(({ kind, _count }) => [kind, _count])).toEqual([
+      ['password', 1],
+      ['recovery_code', 10],
+      ['totp', 1],
+    ])
+    const codes = await person.open(page.url)
+    expect(step(codes)).toBe('recovery-codes')
+    await person.submit(codes, { decision: 'continue' })
+    const next = await signIn()
+    const [shown = ''] = /[0-9a-z]{4}(-[0-9a-z]{4}){5}/.exec(codes.text) ?? []
+    expect((await post(next.page, { code: shown })).status).toBe(303)
+  })
+
+  test('two sign-ins that enrol at once, with an app and a passkey each: one factor is added, and the others are asked for it', async () => {
+    await require()
+    const browsers = await Promise.all(
+      [0, 1, 2, 3].map(async (n) => {
+        const one = new Person(server.url)
+        const login = await one.open((await j.begin({ prompt: 'login' })).address)
+        const page = await one.submit(login, { identifier: 'alice@example.com', password })
+        if (n % 2 === 0) {
+          const app = await one.submit(page, { factor: 'totp' })
+          return { one, page, send: () => one.submit(app, { code: codeAt(seedOn(app), now) }).then(step) }
+        }
+        const json = (path: string, body: object) =>
+          one.fetch(page.url.replace('/enrolment', path), {
+            method: 'POST',
+            body: JSON.stringify({ csrf: csrfOn(page), ...body }),
+            headers: { 'Content-Type': 'application/json', Origin: server.url },
+          })
+        const options = await (await json('/passkey/options', {})).json()
+        const response = new Authenticator(server.url).create(options)
+        return {
+          one,
+          page,
+          // Where another was done before this one arrived, it is no answer to the question that waits: 401, and the page asks it.
+          send: async () => {
+            const answer = await json('/passkey', { response })
+            expect([200, 401]).toContain(answer.status)
+            return step(await one.open(answer.status === 200 ? (await answer.json()).next : page.url))
+          },
+        }
+      }),
+    )
+    const steps = await Promise.all(browsers.map(({ send }) => send()))
+    expect(steps.sort()).toEqual(['recovery-codes', 'second-factor', 'second-factor', 'second-factor'])
+    const factors = { userId: j.alice.id, kind: { in: ['totp', 'passkey'] } }
+    expect(await server.database.prisma.credential.count({ where: factors })).toBe(1)
   })
 
   test('a session of before is not enough any more', async () => {

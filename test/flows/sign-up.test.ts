@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { invite } from '#src/registration/invitations.ts'
 import { setUserDisabled } from '#src/users/users.ts'
+import { translator } from '#src/words.ts'
 import { change } from '#test/support/installation.ts'
 import { type Journey, startJourney } from '#test/support/journey.ts'
 import { codeIn, deliver, type Mailbox, startMailbox } from '#test/support/mailbox.ts'
@@ -94,6 +95,23 @@ describe('an address that has an account', () => {
     expect(codeIn(mailbox.newest('nobody@example.com'))).toMatch(/^\d{8}$/)
   })
 
+  it('its owner reads it in their own language, and both kinds of request are on record', async () => {
+    await db().user.update({ where: { id: j.alice.id }, data: { locale: 'de' } })
+    const asked = () =>
+      db().auditEvent.findMany({
+        where: { event: 'sign_up.requested' },
+        orderBy: { id: 'asc' },
+        select: { targetId: true },
+      })
+    const before = (await asked()).length
+    await begin(new Person(server.url), 'alice@example.com')
+    await begin(new Person(server.url), 'nobody@example.com')
+    await deliver(server)
+    expect(mailbox.newest('Alice@example.com').subject).toBe(translator('de').t('mail.exists.subject'))
+    expect((await asked()).slice(before)).toEqual([{ targetId: j.alice.id }, { targetId: null }])
+    await db().user.update({ where: { id: j.alice.id }, data: { locale: null } })
+  })
+
   it('and no code is ever right for it: no other account, no other password', async () => {
     const before = await db().credential.findMany({ where: { userId: j.alice.id } })
     const person = new Person(server.url)
@@ -117,6 +135,9 @@ describe('an address that has an account', () => {
     const late = await one.submit(first, { code })
     expect(late.status).toBe(409)
     expect(late.text).toContain('There is an account with this address by now')
+    // It was no guess, and there is nothing left to guess at: the page begins anew.
+    expect(await db().guessLimit.count({ where: { factor: 'sign_up_code', failures: { gt: 0 } } })).toBe(0)
+    expect((await one.open(late.url)).text).toContain('name="email"')
   })
 })
 
@@ -371,7 +392,8 @@ describe('an invitation', () => {
     expect((await person.submit(page, accept, { csrf: 'x' })).status).toBe(403)
     expect((await person.submit(page, accept, { csrf: null })).status).toBe(403)
     expect((await person.submit(page, { ...accept, name: '' })).status).toBe(422)
-    expect((await person.submit(page, { ...accept, password: 'short' })).status).toBe(422)
+    for (const password of ['short', 'form@example.com', 'Form@Example.com 2026'])
+      expect((await person.submit(page, { ...accept, password })).status, password).toBe(422)
     expect((await person.submit(page, {})).status).toBe(422)
     expect((await person.submit(page, accept)).status).toBe(200)
   })

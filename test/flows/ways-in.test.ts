@@ -5,19 +5,21 @@ import { basename, join } from 'node:path'
 import { decodeJwt } from 'jose'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createRole } from '#src/access/roles.ts'
-import { findClient, updateClient } from '#src/clients/clients.ts'
-import { type ClientInput, clientSettings } from '#src/clients/settings.ts'
+import { patchClient } from '#src/clients/editing.ts'
 import { enrolPasskey, offerEnrolment, relyingParty } from '#src/factors/passkey.ts'
+import { answerPush } from '#src/factors/push.ts'
 import { updateUser } from '#src/users/users.ts'
 import { Authenticator } from '#test/support/authenticator.ts'
-import { codeAt, giveRecoveryCodes, giveTotp } from '#test/support/factors.ts'
+import { codeAt, givePhone, givePushDevice, giveRecoveryCodes, giveTotp } from '#test/support/factors.ts'
 import { change, password } from '#test/support/installation.ts'
 import { type Journey, startJourney } from '#test/support/journey.ts'
 import { codeIn, deliver, type Mailbox, startMailbox } from '#test/support/mailbox.ts'
 import { type Page, Person } from '#test/support/person.ts'
+import { type Receiver, startReceiver } from '#test/support/receiver.ts'
 import { startServer, type TestServer } from '#test/support/server.ts'
 
 let mailbox: Mailbox
+let receiver: Receiver
 let server: TestServer
 let j: Journey
 let person: Person
@@ -27,13 +29,15 @@ let key: Authenticator
 
 beforeAll(async () => {
   mailbox = await startMailbox()
-  server = await startServer({ env: { SMTP_URL: mailbox.url, EMAIL_SIGN_IN: 'on' } })
+  receiver = await startReceiver()
+  server = await startServer({ env: { SMTP_URL: mailbox.url, EMAIL_SIGN_IN: 'on', ...receiver.env } })
   j = await startJourney(server)
   await createRole(server.database.prisma, 'keeper', { secondFactor: 'required' }, change())
 })
 afterAll(async () => {
   await server.stop()
   await mailbox.stop()
+  await receiver.stop()
 })
 beforeEach(async () => {
   person = new Person(server.url)
@@ -43,10 +47,7 @@ beforeEach(async () => {
 })
 
 async function setClientPolicy(secondFactor: string) {
-  const record = await findClient(server.database.prisma, 'shop-web')
-  if (!record || record.secondFactor === secondFactor) return
-  const { refreshTokenIdleTtlSeconds: _, clientUri, logoUri, policyUri, tosUri, ...settings } = clientSettings(record)
-  await updateClient(server.database.prisma, 'shop-web', { ...settings, secondFactor } as ClientInput, change())
+  await patchClient(server.database.prisma, 'shop-web', { secondFactor }, change())
   await server.settle()
 }
 
@@ -55,6 +56,15 @@ const belongings = {
   nothing: async () => undefined,
   'an app': async () => {
     seed = await giveTotp(server, j.alice.id)
+    codes = await giveRecoveryCodes(server, j.alice.id)
+  },
+  'a phone': async () => {
+    await givePhone(server, j.alice.id)
+    codes = await giveRecoveryCodes(server, j.alice.id)
+  },
+  'an app that approves': async () => {
+    await givePushDevice(server, j.alice.id)
+    await server.database.prisma.mail.deleteMany() // she was told
     codes = await giveRecoveryCodes(server, j.alice.id)
   },
   'a passkey': async () => {
@@ -102,6 +112,9 @@ const continuations = {
   'a code of the app': async (page: Page) => person.submit(page, { code: seed ? codeAt(seed, new Date()) : '123456' }),
   'a recovery code': async (page: Page) => person.submit(page, { code: codes[0] ?? 'zzzz-zzzz-zzzz-zzzz-zzzz-zzzz' }),
   'a passkey': async (page: Page) => byPasskey(page),
+  'a code from a text message': async (page: Page) => byText(page),
+  'an approval on her phone': async (page: Page) => byPush(page),
+  'an approval that nobody gave': async (page: Page) => person.submit(page, { decision: 'approved' }),
   'an empty form': async (page: Page) => person.submit(page, {}),
   'her password again': async (page: Page) =>
     person.submit(
@@ -111,6 +124,24 @@ const continuations = {
         password,
       },
     ),
+}
+
+/** Where there is a button for it; else a code that was never sent. */
+async function byText(page: Page): Promise<Page> {
+  const [, send] = /name="send" value="([^"]*)"/.exec(page.text) ?? []
+  if (send === undefined) return person.submit(page, { code: '12345678' })
+  const waiting = await person.submit(page, { send })
+  return person.submit(waiting, { code: receiver.newest().code })
+}
+
+async function byPush(page: Page): Promise<Page> {
+  const [, push] = /name="push" value="([^"]*)"/.exec(page.text) ?? []
+  if (push === undefined) return page
+  const waiting = await person.submit(page, { push })
+  const number = Number(/class="match">(\d\d)</.exec(waiting.text)?.[1])
+  const answer = { id: receiver.newest().id, answer: { approved: true, number } } as const
+  expect(await answerPush(server.database, server.secretKeys, answer, change())).toBe('approved')
+  return person.submit(waiting, { decision: 'approved' })
 }
 
 async function byPasskey(page: Page): Promise<Page> {
@@ -146,6 +177,7 @@ describe.each(Object.entries(reasons))('required by %s', (_reason, require) => {
           codes = []
           await server.database.prisma.credential.deleteMany({ where: { kind: { not: 'password' } } })
           await server.database.prisma.guessLimit.deleteMany()
+          await server.database.prisma.outOfBandMessage.deleteMany()
           await give()
           const { address, verifier } = await j.begin(parameters)
           let page = await begin(await person.open(address))
@@ -169,7 +201,12 @@ function expected(has: string): string[] {
   const passwords = ['a password', 'a password in two steps']
   const anything = Object.keys(continuations)
   if (has === 'nothing') return []
-  const second = has === 'an app' ? ['a code of the app', 'a recovery code'] : ['a recovery code', 'a passkey']
+  const second = {
+    'an app': ['a code of the app', 'a recovery code'],
+    'a phone': ['a recovery code', 'a code from a text message'],
+    'an app that approves': ['a recovery code', 'an approval on her phone'],
+    'a passkey': ['a recovery code', 'a passkey'],
+  }[has] as string[]
   const after = (first: string) => second.map((one) => `${first} / ${one}`)
   return [
     ...passwords.flatMap(after),
@@ -189,6 +226,12 @@ const byMail = {
     const asked = await person.open(/formaction="([^"]*)"/.exec(login.text)?.[1] ?? '')
     return enterCode(await person.submit(asked, { email: 'alice@example.com' }))
   },
+}
+/** How she goes on after it, if not by a recovery code. */
+const ways: Record<string, (page: Page) => Promise<Page>> = {
+  'an app': continuations['a code of the app'],
+  'a phone': continuations['a code from a text message'],
+  'an app that approves': continuations['an approval on her phone'],
 }
 async function enterCode(page: Page): Promise<Page> {
   await deliver(server)
@@ -210,22 +253,97 @@ describe.each(Object.entries(reasons))(
             await server.database.prisma.credential.deleteMany({ where: { kind: { not: 'password' } } })
             await server.database.prisma.guessLimit.deleteMany()
             await server.database.prisma.mail.deleteMany()
+            await server.database.prisma.outOfBandMessage.deleteMany()
             await give()
             const { address, verifier } = await j.begin(parameters)
             let page = await begin(await person.open(address))
-            const way = has === 'an app' ? continuations['a code of the app'] : continuations['a recovery code']
+            const way = ways[has] ?? continuations['a recovery code']
             if (goOn && page.url.endsWith('/second-factor')) page = await way(page)
             if (page.url.endsWith('/consent')) page = await person.submit(page, { decision: 'allow' })
             const code = new URL(page.url).searchParams.get('code')
             expect([has, goOn, code !== null]).toEqual([has, goOn, goOn && has !== 'nothing'])
             if (code === null) continue
             const { amr, acr } = decodeJwt((await j.redeem(code, verifier)).body.id_token ?? '')
-            expect([amr, acr]).toEqual([['otp', 'mfa'], 'urn:sallyport:acr:2fa'])
+            const second = { 'a phone': ['sms'], 'an app that approves': [] }[has] ?? []
+            expect([amr, acr]).toEqual([['otp', ...second, 'mfa'], 'urn:sallyport:acr:2fa'])
           }
         },
         60_000,
       )
     })
+  },
+)
+
+/** Asks to be remembered, where nobody asks for a second factor but what she has. @returns the cookie of that browser. */
+async function remember(): Promise<string> {
+  person = new Person(server.url)
+  const { address } = await j.begin()
+  const asked = await beginnings['a password'](await person.open(address))
+  expect(asked.text).toContain('name="remember"')
+  await person.submit(asked, { code: codes.shift() ?? '', remember: 'yes' })
+  return person.cookies.get('sallyport_remembered')?.value ?? ''
+}
+
+describe.each(Object.entries({ 'nobody but what she has': async () => ({}), ...reasons }))(
+  'required by %s, in a browser that she asked us to remember',
+  (reason, require) => {
+    test.each(['an app', 'a passkey'] as const)(
+      'she has %s: it stands in for nothing that somebody else asks for, and is reported as nothing',
+      async (has) => {
+        await server.database.prisma.guessLimit.deleteMany()
+        await server.database.prisma.mail.deleteMany()
+        await belongings[has]()
+        // The way that changes what she proves herself with is the last.
+        const ways = {
+          ...beginnings,
+          'a code to sign in with': byMail['a code to sign in with'],
+          recovery: byMail.recovery,
+        }
+        const browsers: Person[] = []
+        for (const _ of Object.keys(ways)) {
+          const cookie = await remember()
+          browsers.push(new Person(server.url))
+          browsers.at(-1)?.cookies.set('sallyport_remembered', { value: cookie, path: '/' })
+        }
+        const session = browsers[Object.keys(ways).indexOf('a session of one factor')] as Person
+        await j.tokensFor({}, session)
+        const parameters: Record<string, string> = await require()
+        const through: string[] = []
+        for (const [way, begin] of Object.entries(ways)) {
+          if (way === 'a passkey without a name' && has === 'an app') continue
+          person = browsers[Object.keys(ways).indexOf(way)] as Person
+          await server.database.prisma.mail.deleteMany() // what tells her of the sign-ins before
+          const { address, verifier } = await j.begin(parameters)
+          let page = await person.open(address)
+          if (page.url.startsWith(server.url)) page = await begin(page)
+          if (page.url.endsWith('/consent')) page = await person.submit(page, { decision: 'allow' })
+          const code = new URL(page.url).searchParams.get('code')
+          if (code === null) {
+            expect(page.url, way).toMatch(/\/second-factor$/)
+            expect(page.text.includes('name="remember"'), way).toBe(reason === 'nobody but what she has')
+            continue
+          }
+          const { amr, acr } = decodeJwt((await j.redeem(code, verifier)).body.id_token ?? '')
+          through.push(way)
+          if (way === 'a passkey without a name')
+            expect([(amr as string[]).includes('mfa'), acr !== 'urn:sallyport:acr:1fa']).toEqual([true, true])
+          else expect([way, amr, acr]).toEqual([way, [way.includes('code') ? 'otp' : 'pwd'], 'urn:sallyport:acr:1fa'])
+        }
+        const passkey = has === 'a passkey' ? ['a passkey without a name'] : []
+        expect(through).toEqual(
+          reason === 'nobody but what she has'
+            ? [
+                'a password',
+                'a password in two steps',
+                ...passkey,
+                'a session of one factor',
+                'a code to sign in with', // recovery ends what was remembered
+              ]
+            : passkey,
+        )
+      },
+      60_000,
+    )
   },
 )
 

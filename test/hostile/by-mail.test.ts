@@ -1,8 +1,10 @@
-// Somebody wants an account that is not theirs, or an account where there should be none, by way of recovery, sign-up and mails.
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+// Somebody wants an account that is not theirs, or an account where there should be none, by way of recovery, sign-up, a sign-in by a
+// code, and mails.
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { hashPassword } from '#src/factors/password.ts'
+import { unsealMail } from '#src/mail/outbox.ts'
 import { invite } from '#src/registration/invitations.ts'
-import { setPassword } from '#src/users/users.ts'
+import { changeEmail, createUser, endUserTokens, setPassword, setUserDisabled } from '#src/users/users.ts'
 import { change, password } from '#test/support/installation.ts'
 import { type Journey, startJourney } from '#test/support/journey.ts'
 import { codeIn, deliver, type Mailbox, startMailbox } from '#test/support/mailbox.ts'
@@ -19,7 +21,9 @@ const db = () => server.database.prisma
 
 beforeAll(async () => {
   mailbox = await startMailbox()
-  server = await startServer({ env: { SMTP_URL: mailbox.url, SIGN_UP: 'open', TRUST_PROXY: '127.0.0.1,::1' } })
+  server = await startServer({
+    env: { SMTP_URL: mailbox.url, SIGN_UP: 'open', EMAIL_SIGN_IN: 'on', TRUST_PROXY: '127.0.0.1,::1' },
+  })
   j = await startJourney(server)
   hash = await hashPassword(password)
 })
@@ -34,7 +38,7 @@ beforeEach(async () => {
   await setPassword(db(), j.alice.id, hash, change())
 })
 
-async function open(person: Person, step: 'recovery' | 'signup'): Promise<Page> {
+async function open(person: Person, step: 'recovery' | 'signup' | 'email-code'): Promise<Page> {
   const login = await person.open((await j.begin()).address)
   return person.open(login.url.replace('/login', `/${step}`))
 }
@@ -151,6 +155,226 @@ describe('no body sent to recovery leads to a new password without the code (CVE
       await person.fetch(`${page.url}?code=${sent}&password=${encodeURIComponent(chosen)}`, { method })
     expect(asksForPassword(await person.open(page.url))).toBe(false)
     expect(asksForPassword(await person.submit(page, { code: sent }))).toBe(true)
+  })
+})
+
+describe('signing in by a code (CVE-2026-18963, CVE-2026-49448)', () => {
+  const isIn = (page: Page) => page.url.includes('/consent') || page.url.startsWith('https://shop.example')
+  const sessions = () => db().session.count({ where: { userId: j.alice.id } })
+  const begun = async (person: Person, email = alice) => person.submit(await open(person, 'email-code'), { email })
+  const other = (right: string) => String((Number(right) + 1) % 1e8).padStart(8, '0')
+  const rows = async () => ({
+    mails: await db().mail.count(),
+    codes: await db().oneTimeCode.count(),
+    tries: (await db().oneTimeCode.aggregate({ _sum: { tries: true } }))._sum.tries,
+    proofs: await db().addressProof.count(),
+    guesses: await db().guessLimit.count(),
+    records: await db().auditEvent.count(),
+  })
+  beforeEach(async () => {
+    await db().session.deleteMany()
+  })
+
+  test.each(forged)('no body leads in before the address was named: %s', async (_what, body, type) => {
+    const person = new Person(server.url)
+    const answer = await post(person, await open(person, 'email-code'), body, type)
+    expect(answer.status).not.toBe(500)
+    expect([isIn(answer), person.cookies.has('sallyport_session'), await sessions()]).toEqual([false, false, 0])
+  })
+
+  test.each(forged)('nor while the code waits, and the code stays good: %s', async (what, body, type) => {
+    const person = new Person(server.url)
+    const page = await begun(person)
+    const sent = await code()
+    const answer = await post(person, page, body, type)
+    expect(answer.status).not.toBe(500)
+    expect([isIn(answer), person.cookies.has('sallyport_session'), await sessions()]).toEqual([false, false, 0])
+    // Two of them ask for something that anybody may: another address, and a new code.
+    const good = what === 'somebody’s id' ? await code() : sent
+    expect(isIn(await person.submit(page, { code: good }))).toBe(!what.startsWith('a fresh start'))
+  })
+
+  test.each([
+    ['half a character', 'email=a%ff@example.com', 400],
+    ['half a character in the code', 'code=1234567%ff', 400],
+    ['a control character', 'code=1234567%00', 400],
+    ['a stray percent sign', 'code=1234567%', 400],
+    ['the code twice', 'code=12345678&code=12345679', 400],
+    ['more than a form may hold', `email=${'a'.repeat(70_000)}@example.com`, 413],
+    ['a code of more than a form may hold', `code=${'1'.repeat(70_000)}`, 413],
+  ])('%s is refused before any work: no row is written and no try counted', async (_what, body, status) => {
+    const person = new Person(server.url)
+    const page = await begun(person)
+    const before = await rows()
+    expect((await post(person, page, body)).status).toBe(status)
+    expect(await rows()).toEqual(before)
+  })
+
+  test('an address of any length or kind that is none makes no row either', async () => {
+    const person = new Person(server.url)
+    const page = await open(person, 'email-code')
+    const before = await rows()
+    for (const email of [
+      'a'.repeat(60_000),
+      `${'a'.repeat(300)}@example.com`,
+      '\u202e@example.com',
+      'a\u200b@example.com',
+      'a@b',
+      '@',
+      '😀',
+    ])
+      expect((await person.submit(page, { email })).status).toBe(422)
+    expect(await rows()).toEqual(before)
+  })
+
+  test('another request of the same browser, another browser, and the token of another request', async () => {
+    const person = new Person(server.url)
+    const page = await begun(person)
+    const sent = await code()
+    const elsewhere = await open(person, 'email-code')
+    expect(isIn(await person.submit(elsewhere, { code: sent }))).toBe(false)
+    const thief = new Person(server.url)
+    const own = await begun(thief, 'mallory@example.com')
+    expect((await thief.submit(page, { code: sent })).status).toBe(410)
+    expect((await thief.open(page.url)).status).toBe(410)
+    expect((await thief.submit(own, { code: sent })).status).toBe(422)
+    const foreign = /name="csrf" value="([^"]+)"/.exec(own.text)?.[1] ?? ''
+    const forgedToken = await person.submit(page, { code: sent }, { csrf: foreign })
+    expect([forgedToken.status, await sessions()]).toEqual([403, 0])
+  })
+
+  test('what was proven for another purpose, and the codes of other purposes in the same request', async () => {
+    const person = new Person(server.url)
+    const recovery = await person.submit(await open(person, 'recovery'), { email: alice })
+    const recoveryCode = await code()
+    const page = recovery.url.replace('/recovery', '/email-code')
+    const asked = await person.open(page)
+    expect(asked.text).toContain('name="email"') // the proof that waits for the recovery is none here
+    expect(isIn(await person.submit(asked, { code: recoveryCode }))).toBe(false)
+    const waiting = await person.submit(asked, { email: alice })
+    const ownCode = await code()
+    if (recoveryCode !== ownCode) {
+      expect((await person.submit(waiting, { code: recoveryCode })).status).toBe(422)
+      expect((await person.submit(recovery, { code: ownCode })).status).toBe(422)
+    }
+    expect(asksForPassword(await person.submit(recovery, { code: recoveryCode }))).toBe(true)
+    expect([isIn(await person.open(page)), await sessions()]).toEqual([false, 0])
+    expect(isIn(await person.submit(waiting, { code: ownCode }))).toBe(true)
+    // Signed in: the recovery that was proven in this request is over, and its page sets nothing.
+    expect(asksForPassword(await person.open(recovery.url))).toBe(false)
+    expect(asksForPassword(await person.submit(recovery, { password: chosen }))).toBe(false)
+    expect(await isOld()).toBe(true)
+  })
+
+  test('by GET, HEAD, PUT, PATCH and DELETE nothing moves', async () => {
+    const person = new Person(server.url)
+    const page = await begun(person)
+    const sent = await code()
+    for (const method of ['GET', 'HEAD', 'PUT', 'PATCH', 'DELETE'])
+      await person.fetch(`${page.url}?code=${sent}&email=mallory@example.com&decision=restart`, { method })
+    expect(await sessions()).toBe(0)
+    expect(isIn(await person.submit(page, { code: sent }))).toBe(true)
+  })
+
+  test('a form that was sent already, in the request and in the next one', async () => {
+    const person = new Person(server.url)
+    const page = await begun(person)
+    const sent = await code()
+    expect(isIn(await person.submit(page, { code: sent }))).toBe(true)
+    await db().session.deleteMany()
+    person.cookies.delete('sallyport_session')
+    expect(isIn(await person.submit(page, { code: sent }))).toBe(false)
+    const next = await begun(person)
+    expect((await person.submit(next, { code: sent })).status).toBe(422)
+    expect(await sessions()).toBe(0)
+  })
+
+  describe('a mail under way', () => {
+    const home = 'Alice@example.com'
+    afterEach(async () => {
+      if ((await db().user.findUniqueOrThrow({ where: { id: j.alice.id } })).emailKey !== alice)
+        await changeEmail(db(), j.alice.id, home, change())
+      await setUserDisabled(db(), j.alice.id, false, change())
+    })
+
+    test.each([
+      ['the address changes', () => changeEmail(db(), j.alice.id, 'alice@elsewhere.example', change())],
+      ['the person is disabled', () => setUserDisabled(db(), j.alice.id, true, change())],
+      ['their sessions are ended', () => endUserTokens(db(), j.alice.id, change())],
+      ['the password is changed', () => setPassword(db(), j.alice.id, hash, change())],
+    ])('is worth nothing when meanwhile %s, before it leaves or after', async (_what, happens) => {
+      const [one, two] = [new Person(server.url), new Person(server.url)]
+      const delivered = await begun(one)
+      const first = await code()
+      mailbox.mails.length = 0
+      const queued = await begun(two)
+      await happens()
+      const second = await code()
+      for (const [person, page, sent] of [
+        [one, delivered, first],
+        [two, queued, second],
+      ] as const) {
+        const answer = await person.submit(page, { code: sent })
+        expect([answer.status, isIn(answer)]).toEqual([422, false])
+        expect((await person.submit(page, { code: sent })).status).toBe(422)
+      }
+      expect(await sessions()).toBe(0)
+    })
+
+    test('nor for whoever has the address afterwards', async () => {
+      const person = new Person(server.url)
+      const page = await begun(person)
+      const sent = await code()
+      await changeEmail(db(), j.alice.id, 'alice@elsewhere.example', change())
+      const { id } = await createUser(db(), { email: alice, emailVerified: true }, change())
+      expect((await person.submit(page, { code: sent })).status).toBe(422)
+      expect(await db().session.count()).toBe(0)
+      await db().user.delete({ where: { id } })
+    })
+  })
+
+  test('known, unknown, disabled, unverified: each step has the same answer and leaves the same rows', async () => {
+    await createUser(db(), { email: 'off@example.com', emailVerified: true }, change()).then(({ id }) =>
+      setUserDisabled(db(), id, true, change()),
+    )
+    await createUser(db(), { email: 'unverified@example.com' }, change())
+    const plain = (text: string) =>
+      text
+        .replaceAll(/value="[^"]{43}"/g, '')
+        .replaceAll(/[\w.]+@example\.com/g, '@')
+        .replaceAll(/interaction\/[\w-]+/g, '')
+    const walk = async (email: string, wrongCode: () => Promise<string>) => {
+      await db().guessLimit.deleteMany()
+      const person = new Person(server.url)
+      const start = await open(person, 'email-code')
+      const seen: unknown[] = []
+      let page = start
+      let before = await rows()
+      const note = async (at: Page) => {
+        const after = await rows()
+        const added = Object.entries(after).map(([name, count]) => [name, (count ?? 0) - (before[name as never] ?? 0)])
+        seen.push([at.status, at.headers.get('retry-after'), plain(at.text), added])
+        before = after
+        page = at
+      }
+      await note(await person.submit(start, { email }))
+      await note(await person.submit(page, { code: await wrongCode() }))
+      await note(await person.submit(page, { code: '' }))
+      await note(await person.submit(page, { decision: 'resend' }))
+      for (let n = 0; n < 5; n++) await note(await person.submit(page, { code: await wrongCode() }))
+      await note(await person.submit(page, { decision: 'restart' }))
+      return seen
+    }
+    const known = await walk(alice, async () => {
+      const [row] = await db().mail.findMany({ where: { userId: j.alice.id }, orderBy: { createdAt: 'desc' }, take: 1 })
+      const { data } = unsealMail(server.secretKeys, { id: row?.id ?? '', sealed: row?.sealed ?? '' })
+      return other((data as { code: string }).code)
+    })
+    expect(known.map((seen) => (seen as [number])[0])).toEqual([200, 422, 422, 200, 422, 422, 422, 422, 429, 200])
+    for (const email of ['nobody@example.com', 'off@example.com', 'unverified@example.com'])
+      expect([email, await walk(email, async () => '12345678')]).toEqual([email, known])
+    await deliver(server)
+    expect(new Set(mailbox.mails.map(({ to }) => to))).toEqual(new Set(['Alice@example.com']))
   })
 })
 

@@ -1,8 +1,10 @@
 // Somebody has the whole database. Nothing in it, in any spelling, may be accepted by any endpoint.
 import { createHash } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { createApiKey } from '#src/access/api-keys.ts'
+import { createApiKey } from '#src/access/api-keys/api-keys.ts'
 import { bootstrap } from '#src/bootstrap/bootstrap.ts'
+import { findRememberedDevice } from '#src/factors/remembered-device.ts'
+import { codeAt, giveTotp } from '#test/support/factors.ts'
 import { change, orders, password } from '#test/support/installation.ts'
 import { type Journey, startJourney } from '#test/support/journey.ts'
 import { Person } from '#test/support/person.ts'
@@ -48,17 +50,27 @@ beforeAll(async () => {
   const waiting = new Person(server.url)
   const page = await waiting.open((await j.begin()).address)
   live.set('interaction', /interaction\/([\w-]+)/.exec(page.url)?.[1] ?? '')
+  const seed = await giveTotp(server, j.alice.id)
+  const second = await beyondPassword(new Person(server.url))
+  await second.person.submit(second.page, { code: codeAt(seed, new Date()), remember: 'yes' })
+  live.set('remembered browser', second.person.cookies.get('sallyport_remembered')?.value ?? '')
   await tokens.person.open('/oauth/logout')
   for (const [key, { value }] of [...tokens.person.cookies, ...waiting.cookies])
     if (!key.includes('.sig')) live.set(`cookie ${key}`, value)
   const { value } = await createApiKey(
     server.database.prisma,
-    { name: 'key', apiIdentifier: `${server.url}/api`, scopes: ['clients:read'], owner: { userId: j.alice.id } },
+    { name: 'key', apis: { [`${server.url}/api`]: [] }, owner: { userId: j.alice.id } },
     change(),
   )
   live.set('API key', value)
 })
 afterAll(() => server.stop())
+
+/** @returns the page after the right password. */
+async function beyondPassword(person: Person) {
+  const login = await person.open((await j.begin({ prompt: 'login' })).address)
+  return { person, page: await person.submit(login, { identifier: 'alice@example.com', password }) }
+}
 
 async function dump(): Promise<{ text: string; values: Set<string> }> {
   const { pool } = server.database
@@ -174,8 +186,16 @@ test('no value found in it opens anything', async () => {
       expect(await refuses(value), `${name} accepts a value of ${value.length} characters from the dump`).toBe(true)
 }, 180_000)
 
+test('no value found in it makes a browser one that was remembered', async () => {
+  const { values } = await dump()
+  const whose = { userId: j.alice.id, days: 30, now: new Date() }
+  const held = live.get('remembered browser') ?? ''
+  expect(await findRememberedDevice(server.database.prisma, { ...whose, values: [held] })).toBeDefined()
+  expect(await findRememberedDevice(server.database.prisma, { ...whose, values: [...values] })).toBeUndefined()
+})
+
 test('hashes are of full-length secrets only: a password is argon2id', async () => {
-  const { rows } = await server.database.pool.query(`SELECT secret FROM credential`)
+  const { rows } = await server.database.pool.query(`SELECT secret FROM credential WHERE kind = 'password'`)
   for (const { secret } of rows) expect(secret).toMatch(/^\$argon2id\$v=19\$/)
   const { values } = await dump()
   expect(values.has(createHash('sha256').update(password).digest('hex'))).toBe(false)

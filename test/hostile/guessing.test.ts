@@ -1,8 +1,10 @@
-// Somebody guesses at passwords, and somebody guesses so that another cannot sign in: against two whole servers on one database.
+// Somebody guesses at passwords and codes, and somebody guesses so that another cannot sign in: against two whole servers on one database.
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { hashSetupCode } from '#src/bootstrap/first-administrator.ts'
 import { ensureOwnerRole } from '#src/bootstrap/own-api.ts'
+import { clearAudit } from '#test/support/audit.ts'
+import { giveRecoveryCodes, giveTotp } from '#test/support/factors.ts'
 import { change, password } from '#test/support/installation.ts'
 import { type Journey, postForm, startJourney } from '#test/support/journey.ts'
 import { type Page, Person } from '#test/support/person.ts'
@@ -14,8 +16,9 @@ let j: Journey
 /** Of the servers. */
 let clock = new Date()
 beforeAll(async () => {
-  server = await startServer({ now: () => clock })
-  second = await startServer({ share: server, now: () => clock })
+  const env = { EMAIL_SIGN_IN: 'on', SIGN_UP: 'open' }
+  server = await startServer({ env, now: () => clock })
+  second = await startServer({ env, share: server, now: () => clock })
   j = await startJourney(server)
 })
 afterAll(async () => {
@@ -52,30 +55,72 @@ async function atLogin(person: Person): Promise<Page> {
   return person.open((await j.begin({ prompt: 'login' })).address)
 }
 
-test('two hundred wrong passwords at once over two processes: no more than five are evaluated, the rest get 429', async () => {
-  const person = new Person(server.url)
-  const page = await atLogin(person)
+/** The same form, filled in otherwise each time, at both processes at once. @returns the statuses. */
+async function atOnce(person: Person, page: Page, fields: (n: number) => Record<string, string>): Promise<number[]> {
   const csrf = /name="csrf" value="([^"]+)"/.exec(page.text)?.[1] ?? ''
   const cookie = [...person.cookies].map(([key, { value }]) => `${key.split(' ')[0]}=${value}`).join('; ')
-  const host = new URL(server.url).host
-  const tries = Array.from({ length: 200 }, (_, n) =>
+  const { pathname, search } = new URL(page.url)
+  const answers = Array.from({ length: 200 }, (_, n) =>
     postForm(
-      new URL(new URL(page.url).pathname, `http://localhost:${(n % 2 ? server : second).port}`),
-      host,
+      new URL(pathname + search, `http://localhost:${(n % 2 ? server : second).port}`),
+      new URL(server.url).host,
       { Cookie: cookie, Origin: server.url },
-      new URLSearchParams({ csrf, ...wrong }).toString(),
+      new URLSearchParams({ csrf, ...fields(n) }).toString(),
     ),
   )
-  const statuses = (await Promise.all(tries)).map(({ status }) => status)
-  const evaluated = statuses.filter((status) => status === 401).length
-  // On a slow machine some get no connection to the database in time: 503, and nothing is evaluated either.
-  expect(statuses.filter((status) => ![401, 429, 503].includes(status))).toEqual([])
-  expect(statuses.filter((status) => status === 429).length).toBeGreaterThan(100)
-  expect(evaluated).toBeGreaterThan(0)
-  expect(evaluated).toBeLessThanOrEqual(5)
-  const { prisma } = server.database
-  expect(await prisma.auditEvent.count({ where: { event: 'login.failed' } })).toBe(evaluated)
-  expect(await prisma.auditEvent.count({ where: { event: 'login.limited' } })).toBeLessThanOrEqual(1)
+  return (await Promise.all(answers)).map(({ status }) => status)
+}
+
+const afterPassword = async (person: Person) => person.submit(await atLogin(person), alice)
+const inPlaceOfLogin = (step: string, fields: Record<string, string>) => async (person: Person) =>
+  person.submit(await person.open((await atLogin(person)).url.replace('/login', `/${step}`)), fields)
+const eightDigits = (n: number) => ({ code: String(10_000_000 + n) })
+
+describe('two hundred wrong ones at once over two processes: no more than five are evaluated, the rest get 429 (CVE-2025-64102)', () => {
+  /** What is asked for, where, what is typed, what a wrong one is answered with. */
+  const factors: [string, (person: Person) => Promise<Page>, (n: number) => Record<string, string>, number][] = [
+    ['passwords', atLogin, () => wrong, 401],
+    ['codes of an app', afterPassword, (n) => ({ code: String(n).padStart(6, '0') }), 401],
+    ['recovery codes', afterPassword, (n) => ({ code: `aaaa-bbbb-cccc-dddd-eeee-${1000 + n}` }), 401],
+    ['codes to sign in by mail', inPlaceOfLogin('email-code', { email: alice.identifier }), eightDigits, 422],
+    ['codes to set a new password', inPlaceOfLogin('recovery', { email: alice.identifier }), eightDigits, 422],
+    [
+      'codes to sign up',
+      inPlaceOfLogin('signup', { email: 'new@example.com', name: 'New', password: 'nine purple walruses paint' }),
+      eightDigits,
+      422,
+    ],
+  ]
+
+  beforeEach(async () => {
+    const { prisma } = server.database
+    await clearAudit(server.database)
+    await prisma.credential.deleteMany({ where: { kind: { not: 'password' } } })
+    await prisma.oneTimeCode.deleteMany()
+    await prisma.mail.deleteMany()
+  })
+
+  test.each(factors)('%s', async (what, reach, fields, refused) => {
+    const { prisma } = server.database
+    if (reach === afterPassword) {
+      await giveTotp(server, j.alice.id)
+      await giveRecoveryCodes(server, j.alice.id)
+    }
+    const person = new Person(server.url)
+    const page = await reach(person)
+    expect(page.text, what).toMatch(what === 'passwords' ? /name="password"/ : /name="code"/)
+    const statuses = await atOnce(person, page, fields)
+    const evaluated = statuses.filter((status) => status === refused).length
+    // On a slow machine some get no connection to the database in time: 503, and nothing is evaluated either.
+    expect(statuses.filter((status) => ![refused, 429, 503].includes(status))).toEqual([])
+    expect(statuses.filter((status) => status === 429).length).toBeGreaterThan(100)
+    expect(evaluated).toBeGreaterThan(0)
+    expect(evaluated).toBeLessThanOrEqual(5)
+    const failures = { event: { in: ['login.failed', 'factor.failed'] } }
+    expect(await prisma.auditEvent.count({ where: failures })).toBe(evaluated)
+    expect(await prisma.auditEvent.count({ where: { event: 'login.limited' } })).toBeLessThanOrEqual(1)
+    for (const { tries } of await prisma.oneTimeCode.findMany()) expect(tries).toBe(evaluated)
+  })
 })
 
 test('an attacker cannot lock a person out: her browser goes on, and so does everybody when the time has come (GHSA-cq42-vhv7-xr7p)', async () => {

@@ -6,11 +6,21 @@ import { describe, expect, it } from 'vitest'
 import { errorScreens } from '#src/http/http-error.ts'
 import { languages, type MessageKey, negotiateLocale, translator } from '#src/http/i18n.ts'
 
-const catalogue = (locale: string): Record<string, string> =>
-  JSON.parse(readFileSync(new URL(`../../views/locales/${locale}.json`, import.meta.url), 'utf8'))
+const read = (name: string): Record<string, string> =>
+  JSON.parse(readFileSync(new URL(`../../views/locales/${name}.json`, import.meta.url), 'utf8'))
+const catalogue = (locale: string): Record<string, string> => ({ ...read(locale), ...read(`console.${locale}`) })
 const english = catalogue('en')
 /** Words that some languages share. */
-const alike = ['error.description', 'error.code', 'account.applications.title']
+const alike = [
+  'error.description',
+  'error.code',
+  'account.applications.title',
+  'receipt.api',
+  'receipt.action',
+  'receipt.client',
+  'account.apiKeys.name',
+  'account.apiKeys.state.active',
+]
 
 /** Every argument and tag of a message, by walking what was parsed. */
 function argumentsOf(text: string, locale: string): string[] {
@@ -42,7 +52,9 @@ describe.each(languages.map(({ code }) => code))('the catalogue %s', (locale) =>
 
   it('leaves nothing empty and nothing in English by accident', () => {
     const same = Object.entries(messages).filter(([key, text]) => locale !== 'en' && text === english[key])
-    expect(same.map(([key]) => key).filter((key) => !alike.includes(key))).toEqual([])
+    // Single words of the trade are the same in many languages.
+    const ofTrade = (key: string) => key.startsWith('console.') && !english[key]?.includes(' ')
+    expect(same.map(([key]) => key).filter((key) => !alike.includes(key) && !ofTrade(key))).toEqual([])
     for (const text of Object.values(messages)) expect(text.trim()).not.toBe('')
   })
 
@@ -55,7 +67,8 @@ describe.each(languages.map(({ code }) => code))('the catalogue %s', (locale) =>
 it('every catalogue file is offered, and every offered language has one', async () => {
   const { readdirSync } = await import('node:fs')
   const files = readdirSync(new URL('../../views/locales/', import.meta.url)).map((name) => name.replace('.json', ''))
-  expect(files.sort()).toEqual(languages.map(({ code }) => code as string).sort())
+  const offered = languages.flatMap(({ code }) => [code as string, `console.${code}`])
+  expect(files.sort()).toEqual(offered.sort())
 })
 
 it('every sentence is used', async () => {
@@ -71,7 +84,7 @@ it('every sentence is used', async () => {
   const text = files.map((file) => readFileSync(root + file, 'utf8')).join('\n')
   // `error.${screen}.title` and the like
   const built =
-    /^error\.\w+\.(title|text|next)$|^setup\.error\.password\.|^code\.error\.|^account\.(event\.|profile\.(\w*name)$|overview\.title$)|^mail\.notice\.\w+\.(subject|text)$/
+    /^error\.\w+\.(title|text|next)$|^setup\.error\.password\.|^(code|phone|push)\.error\.|^account\.(event\.|profile\.(\w*name)$|overview\.title$)|^mail\.notice\.\w+\.(subject|text)$|^console\.\w+\.title$/
   expect(Object.keys(english).filter((key) => !built.test(key) && !text.includes(`'${key}'`))).toEqual([])
 })
 
@@ -99,4 +112,12 @@ it('escapes what it stresses, and isolates it from the direction of the sentence
 
 it('fails loudly when an argument is missing', () => {
   expect(() => translator('en').t('loggedOut.back' satisfies MessageKey)).toThrow('client')
+})
+
+it('no line ends where none should: before the French ; : ? ! », after «, inside “E-Mail”', () => {
+  const [fr, de] = [translator('fr'), translator('de')]
+  expect(fr.t('login.recovery')).toMatch(/\u00a0\?$/)
+  expect(fr.t('mail.exists.next')).toMatch(/«\u00a0.*\u00a0\?\u00a0»/)
+  expect(de.t('login.identifier')).toBe('E\u2011Mail-Adresse')
+  for (const { t } of [fr, de]) expect(t('layout.language')).not.toMatch(/[\u00a0\u2011]/)
 })

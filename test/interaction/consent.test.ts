@@ -3,6 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { setUserDisabled } from '#src/users/users.ts'
 import { consentScopes, type Hosted, pendingInteraction, startHosted } from '#test/pages/hosted.ts'
 import { createPerson, person } from '#test/pages/screens.ts'
+import { clearAudit } from '#test/support/audit.ts'
 import { Person } from '#test/support/person.ts'
 
 const orders = 'https://api.example.com/orders'
@@ -18,7 +19,7 @@ beforeEach(async () => {
   hosted.pending = pendingInteraction({ ...consentScopes, userId })
   hosted.handedOver.length = 0
   browser = new Person(hosted.origin)
-  await hosted.database.prisma.auditEvent.deleteMany()
+  await clearAudit(hosted.database)
 })
 
 const open = () => browser.open(`/interaction/${hosted.pending?.uid}/consent`)
@@ -104,6 +105,58 @@ describe('advances nothing', () => {
   })
 })
 
+describe('what the application cannot do without', () => {
+  const asked = (required: boolean) =>
+    pendingInteraction({
+      prompt: 'consent',
+      userId,
+      openidScopes: [
+        { name: 'openid', required: true },
+        { name: 'email', required },
+      ],
+      resources: [
+        {
+          identifier: orders,
+          name: 'Orders',
+          scopes: [
+            { name: 'orders:read', description: 'See your orders', required },
+            { name: 'orders:write', description: 'Create and change orders', required: false },
+          ],
+        },
+      ],
+    })
+
+  it('is shown with its words and its name, has no box, and is handed over whatever is ticked', async () => {
+    hosted.pending = asked(true)
+    const page = await open()
+    expect(boxes(page.text).map(([, value]) => value)).toEqual(['orders:write'])
+    expect(page.text).toMatch(/See your orders<\/span> <code>orders:read<\/code> <small>needed by the application/)
+    expect(page.text.match(/needed by the application/g)).toHaveLength(2)
+    await browser.submit(page, { decision: 'allow', scope: [] })
+    expect(hosted.handedOver).toEqual([
+      { what: 'consent', with: { openid: ['openid', 'email'], resources: { [orders]: ['orders:read'] } } },
+    ])
+  })
+
+  it('is never given by somebody who was told that it may be left out: they look again, with their ticks', async () => {
+    hosted.pending = asked(false)
+    const page = await open()
+    hosted.pending = asked(true)
+    const again = await browser.submit(page, { decision: 'allow', scope: [] })
+    expect([again.status, hosted.handedOver]).toEqual([409, []])
+    expect(again.text).toContain('has changed what it needs')
+    expect(boxes(again.text).map(([, value, checked]) => [value, checked])).toEqual([['orders:write', undefined]])
+    await browser.submit(again, { decision: 'allow', scope: [] })
+    expect(hosted.handedOver).toHaveLength(1)
+  })
+
+  it('can be refused like everything', async () => {
+    hosted.pending = asked(true)
+    await browser.submit(await open(), { decision: 'deny' })
+    expect(hosted.handedOver).toEqual([{ what: 'deny' }])
+  })
+})
+
 it('keeps apart what two APIs call by one name', async () => {
   const scope = { name: 'read', description: 'Read it', required: false }
   const other = 'https://api.example.com/bills'
@@ -132,7 +185,15 @@ it('is over for somebody who was switched off meanwhile', async () => {
 
 it('links to nothing but web addresses', async () => {
   const bad = 'javascript:alert(1)'
-  const client = { id: 'c', name: 'C', clientUri: bad, logoUri: bad, policyUri: 'data:text/html,x', tosUri: 'nothing' }
+  const client = {
+    id: 'c',
+    name: 'C',
+    clientUri: bad,
+    logoUri: bad,
+    logo: undefined,
+    policyUri: 'data:text/html,x',
+    tosUri: 'nothing',
+  }
   hosted.pending = pendingInteraction({ ...consentScopes, userId, client })
   const { text } = await open()
   expect(text).not.toMatch(/javascript:|data:/)

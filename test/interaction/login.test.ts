@@ -3,6 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { setUserDisabled } from '#src/users/users.ts'
 import { consentScopes, type Hosted, pendingInteraction, startHosted } from '#test/pages/hosted.ts'
 import { createPerson, person } from '#test/pages/screens.ts'
+import { clearAudit } from '#test/support/audit.ts'
 import { type Page, Person } from '#test/support/person.ts'
 
 let hosted: Hosted
@@ -18,7 +19,7 @@ beforeEach(async () => {
   hosted.handedOver.length = 0
   hosted.now = new Date()
   browser = new Person(hosted.origin)
-  await hosted.database.prisma.auditEvent.deleteMany()
+  await clearAudit(hosted.database)
   await hosted.database.prisma.guessLimit.deleteMany()
 })
 

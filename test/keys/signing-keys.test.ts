@@ -14,7 +14,7 @@ afterAll(() => db.drop())
 
 test('five starts at once leave one current and one next key of each algorithm, each on record', async () => {
   await Promise.all(Array.from({ length: 5 }, () => ensureSigningKeys(db.database, secretKeys, new Date())))
-  const keys = await loadSigningKeys(db.database.prisma, secretKeys)
+  const keys = await loadSigningKeys(db.database, secretKeys)
   expect(keys.map(({ alg, state }) => `${alg} ${state}`).sort()).toEqual(
     ['ES256', 'EdDSA', 'RS256'].flatMap((alg) => [`${alg} current`, `${alg} next`]).sort(),
   )
@@ -23,16 +23,22 @@ test('five starts at once leave one current and one next key of each algorithm, 
 })
 
 test('a later start changes nothing; a missing place is filled', async () => {
-  const before = await loadSigningKeys(db.database.prisma, secretKeys)
+  const kids = async () => (await loadSigningKeys(db.database, secretKeys)).map(({ kid }) => kid)
+  const before = await kids()
   await ensureSigningKeys(db.database, secretKeys, new Date())
-  expect(await loadSigningKeys(db.database.prisma, secretKeys)).toEqual(before)
+  expect(await kids()).toEqual(before)
   await db.database.prisma.signingKey.deleteMany({ where: { alg: 'ES256', state: 'next' } })
   await ensureSigningKeys(db.database, secretKeys, new Date())
-  expect(await loadSigningKeys(db.database.prisma, secretKeys)).toHaveLength(6)
+  expect(await loadSigningKeys(db.database, secretKeys)).toHaveLength(6)
 })
 
 test('private halves are not readable in the row', async () => {
-  const [first] = await loadSigningKeys(db.database.prisma, secretKeys)
-  const { rows } = await db.database.pool.query('SELECT signing_key::text AS text FROM signing_key')
-  expect(JSON.stringify(rows)).not.toContain(first?.privateJwk.d)
+  const rows = await db.database.prisma.signingKey.findMany()
+  const { rows: texts } = await db.database.pool.query('SELECT signing_key::text AS text FROM signing_key')
+  for (const { kid, privateJwk } of rows) {
+    const opened = secretKeys.unseal('signing-key', kid, Buffer.from(privateJwk).toString('base64url')).toString()
+    const { d } = JSON.parse(opened)
+    expect(d.length).toBeGreaterThan(40)
+    expect(JSON.stringify(texts)).not.toContain(d)
+  }
 })

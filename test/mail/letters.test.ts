@@ -1,7 +1,7 @@
 // What mails say: in every language, as text and HTML, with links that nobody but the operator can choose.
 import { describe, expect, it } from 'vitest'
 import { type LetterName, nothing, renderMail } from '#src/mail/letters.ts'
-import { type Locale, languages } from '#src/words.ts'
+import { type Locale, languages, translator } from '#src/words.ts'
 
 const issuer = 'https://id.example.com'
 const samples = {
@@ -44,6 +44,25 @@ it('shows a code in two halves, as text that can be copied', () => {
   const { text, html } = render('sign_up_code', 'en', { code: '01234567' })
   expect(text).toMatch(/^ {4}0123 4567$/m)
   expect(html).toContain('>0123 4567</p>')
+})
+
+it.each(Object.entries(samples).filter(([, data]) => 'code' in data))(
+  '%s says how long its code works, that nobody is to be told, and what to do when it was somebody else',
+  (template, data) => {
+    const { t } = translator('en')
+    const { text, html } = render(template, 'en', data)
+    const notYou = template === 'email_change_code' ? t('mail.emailChange.notYou') : t('mail.code.notYou')
+    for (const note of [t('mail.code.valid'), t('mail.code.secret'), notYou])
+      expect([text.includes(note), html.includes(note.replaceAll("'", '&#39;'))]).toEqual([true, true])
+  },
+)
+
+it('writes what it is told as text: none of it becomes markup', () => {
+  const told = '<b onclick="x">\'&amp;</b>'
+  const { text, html } = render('notice', 'en', { what: 'newDevice', device: told, address: told })
+  expect(text).toContain(told)
+  expect(html).not.toMatch(/<b |onclick="/)
+  expect(html).toContain('&lt;b onclick=&quot;x&quot;&gt;')
 })
 
 it('fetches nothing: no picture, no pixel, no style sheet, and no address but the issuer’s', () => {

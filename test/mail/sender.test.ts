@@ -8,7 +8,9 @@ import { readConfig } from '#src/config.ts'
 import { createSecretKeys } from '#src/keys/secret-key.ts'
 import { createLog } from '#src/log.ts'
 import { type OutgoingMail, queueMail } from '#src/mail/outbox.ts'
+import { hurryMail, MailNotDelayed } from '#src/mail/records.ts'
 import { createMailSender } from '#src/mail/sender.ts'
+import { clearAudit } from '#test/support/audit.ts'
 import { createTestDatabase, type TestDatabase } from '#test/support/database.ts'
 import { codeIn, type Mailbox, startMailbox } from '#test/support/mailbox.ts'
 import { killAll, runNode } from '#test/support/processes.ts'
@@ -29,7 +31,7 @@ beforeEach(async () => {
   clock = Date.parse('2026-11-26T12:00:00Z')
   lines = []
   await test.database.prisma.mail.deleteMany()
-  await test.database.prisma.auditEvent.deleteMany()
+  await clearAudit(test.database)
   mailbox = await begin()
 })
 afterEach(async () => {
@@ -175,6 +177,24 @@ describe('a mail server that is down', () => {
 
 describe('a mail that will not go', () => {
   const refuse = (code: number, text: string) => Object.assign(new Error(text), { responseCode: code })
+
+  it('says when it was tried and what came of it, without the address, and goes at once when somebody asks for it', async () => {
+    mailbox.behaviour.recipient = (address) => refuse(451, `try later, ${address}`)
+    await queue(mail('canary@example.com'))
+    await run(sender())
+    const [row] = await rows()
+    expect(row).toMatchObject({ attemptedAt: new Date(clock), problem: 'EENVELOPE 451' })
+    mailbox.behaviour.recipient = () => undefined
+    clock += 1_000
+    await run(sender())
+    expect(mailbox.mails).toEqual([])
+    const change = { now: new Date(clock), actor: { kind: 'cli' } } as const
+    await hurryMail(test.database.prisma, row?.id ?? '', change)
+    await run(sender())
+    expect(mailbox.mails.map(({ to }) => to)).toEqual(['canary@example.com'])
+    expect(await rows()).toMatchObject([{ problem: null, attempts: 2 }])
+    await expect(hurryMail(test.database.prisma, row?.id ?? '', change)).rejects.toThrow(MailNotDelayed)
+  })
 
   it('holds up no other, and is tried again after growing pauses', async () => {
     mailbox.behaviour.recipient = (address) =>

@@ -54,6 +54,15 @@ describe('a new password', () => {
     expect(await told('five words nobody would guess')).toEqual(['Strong', 4])
   })
 
+  it.each([
+    ['to sign up', () => '/interaction/:uid/signup'],
+    ['on invitation', async () => `/invitation/${await hosted.invite()}`],
+  ])('is told so %s, too', async (_what, path) => {
+    const { page } = await open(await path())
+    await page.fill('[name=password]', 'five words nobody would guess')
+    expect(await page.locator('.strength').textContent()).toBe('Strong')
+  })
+
   it('has no line about it where scripts do not run', async () => {
     const { page } = await open('/admin/setup', { javaScriptEnabled: false })
     expect(await page.locator('.strength').isVisible()).toBe(false)

@@ -5,8 +5,11 @@ import type { AddressInfo } from 'node:net'
 import Koa, { type Context } from 'koa'
 import { createSetupRouter } from '#src/admin/setup.ts'
 import { ensureOwnerRole } from '#src/bootstrap/own-api.ts'
+import { createClient } from '#src/clients/clients.ts'
+import { setClientLogo } from '#src/clients/logos.ts'
 import type { Config } from '#src/config.ts'
 import { createDevMailRouter } from '#src/dev/mail.ts'
+import type { OutOfBandTransport } from '#src/factors/out-of-band.ts'
 import { relyingParty } from '#src/factors/passkey.ts'
 import { loadAssets } from '#src/http/assets.ts'
 import { createCsrf } from '#src/http/csrf.ts'
@@ -19,15 +22,18 @@ import { requestChecks } from '#src/http/request-checks.ts'
 import { requestContext } from '#src/http/request-context.ts'
 import { securityHeaders } from '#src/http/security-headers.ts'
 import { createInvitationRouter } from '#src/interaction/invitation.ts'
+import { createLogoRouter } from '#src/interaction/logos.ts'
 import { createInteractionRouter } from '#src/interaction/router.ts'
 import { type InteractionDeps, seeOther } from '#src/interaction/step.ts'
 import { createSecretKeys, type SecretKeys } from '#src/keys/secret-key.ts'
 import { createLog } from '#src/log.ts'
 import { listMails } from '#src/mail/shown.ts'
 import { InteractionExpired, type Interactions, type PendingInteraction } from '#src/oauth/interactions.ts'
+import { createRememberedDevices } from '#src/oauth/remembered-devices.ts'
 import { invite } from '#src/registration/invitations.ts'
 import { createUnit, runUnit } from '#src/tokens/unit-of-work.ts'
 import { createTestDatabase, type TestDatabase } from '#test/support/database.ts'
+import { harbourLogo } from '#test/support/logos.ts'
 
 export type Hosted = {
   origin: string
@@ -55,6 +61,7 @@ export async function startHosted(
     trustProxy?: string[]
     issuerUrl?: string
     config?: Partial<Config>
+    outOfBand?: OutOfBandTransport
   } = {},
 ): Promise<Hosted> {
   const test = await createTestDatabase({ poolSize: 4 })
@@ -76,6 +83,7 @@ export async function startHosted(
   const csrf = createCsrf({ config, secretKeys })
 
   const change = { now: new Date(), actor: { kind: 'system' } } as const
+  let invitations = 0
   const hosted: Hosted = {
     origin: `http://${local}`,
     database: test.database,
@@ -89,7 +97,7 @@ export async function startHosted(
       return /^ *(\d{4} \d{4})$/m.exec(mails[0]?.text ?? '')?.[1] ?? 'no code'
     },
     async invite() {
-      const email = `invited.${Date.now()}@example.com`
+      const email = `mary.anning.${++invitations}@example.com`
       await invite(test.database.prisma, { email }, { ...change, now: new Date() }, { secretKeys, signUp: 'open' })
       const mails = await listMails(test.database.prisma, { secretKeys, issuerUrl: config.issuerUrl })
       return /invitation\/([\w-]+)/.exec(mails[0]?.text ?? '')?.[1] ?? 'no link'
@@ -139,11 +147,20 @@ export async function startHosted(
     config: { mail: 'page', signUp: 'open', emailVerification: 'optional', emailSignIn: 'on', ...options.config },
     secretKeys,
     devices: createKnownDevices({ config, secretKeys, now }),
+    remembered: createRememberedDevices({
+      config: { ...config, rememberDeviceDays: 30 },
+      database: test.database,
+      now,
+    }),
     relyingParty: relyingParty(config.issuerUrl),
+    outOfBand: options.outOfBand,
     now,
   } satisfies Omit<InteractionDeps, 'interactions'>
   const interaction = createInteractionRouter({ ...screens, interactions })
   const invitation = createInvitationRouter(screens)
+  const logos = createLogoRouter({ database: test.database })
+  await createClient(test.database.prisma, { id: 'pictured', type: 'service' }, [], change)
+  await setClientLogo(test.database.prisma, 'pictured', harbourLogo, change)
   const devMail = createDevMailRouter({
     config: { ...config, mail: 'page', production: false },
     database: test.database,
@@ -168,6 +185,7 @@ export async function startHosted(
   })
   app.use(leaveByPage(renderer, (ctx) => ctx.path.startsWith('/oauth/authorize/')))
   app.use(interaction.routes()).use(interaction.allowedMethods())
+  app.use(logos.routes())
   app.use(invitation.routes()).use(invitation.allowedMethods())
   app.use(devMail.routes()).use(devMail.allowedMethods())
   app.use(setup.routes()).use(setup.allowedMethods())
@@ -192,6 +210,7 @@ export function pendingInteraction(change: Partial<PendingInteraction> = {}): Pe
       name: 'Harbour Shop',
       clientUri: 'https://shop.example/',
       logoUri: 'https://shop.example/logo.svg',
+      logo: undefined,
       policyUri: 'https://shop.example/privacy',
       tosUri: 'https://shop.example/terms',
     },

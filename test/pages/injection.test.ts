@@ -3,10 +3,14 @@
 import type { Context } from 'koa'
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { beginEmailCode } from '#src/factors/email-code.ts'
+import { beginRecovery } from '#src/factors/recovery.ts'
 import { renderProtocolError } from '#src/http/error-page.ts'
 import { renderFormPost, renderLoggedOut, renderLogout } from '#src/http/protocol-pages.ts'
 import type { Renderer } from '#src/http/render.ts'
+import { beginSignUp } from '#src/registration/sign-up.ts'
 import { launchBrowser, openPage, type WatchedPage } from '#test/support/browser.ts'
+import { giveTotp } from '#test/support/factors.ts'
 import { type Page, Person } from '#test/support/person.ts'
 import { type Hosted, pendingInteraction, startHosted } from './hosted.ts'
 import { createPerson } from './screens.ts'
@@ -70,6 +74,7 @@ function routes(ctx: Context, renderer: Renderer): void {
       action: payload,
       hidden: { csrf: payload, [payload]: payload },
       client: payload,
+      logo: undefined,
       person: payload,
       redirectTo: payload,
     })
@@ -114,6 +119,7 @@ function foreign(html: string): string[] {
     'BDI',
     'FORM',
     'INPUT',
+    'METER',
   ]
     .concat([
       'LABEL',
@@ -131,14 +137,14 @@ function foreign(html: string): string[] {
       'FOOTER',
       'NAV',
     ])
-    .concat(['DETAILS', 'SUMMARY', 'DL', 'DT', 'DD'])
+    .concat(['DETAILS', 'SUMMARY', 'DL', 'DT', 'DD', 'SECTION', 'H2', 'NOSCRIPT'])
   for (const element of parsed.querySelectorAll('*')) {
     const attributes = [...element.attributes]
     const source = element.getAttribute('src') ?? (element.tagName === 'LINK' ? element.getAttribute('href') : null)
     if (
       !own.includes(element.tagName) ||
       attributes.some(({ name }) => name.startsWith('on') || name === 'style' || name === 'http-equiv') ||
-      (source !== null && !source.startsWith('/assets/')) ||
+      (source !== null && source !== '#foot' && !source.startsWith('/assets/')) ||
       (element.tagName === 'SCRIPT' && source === null) ||
       (element.tagName === 'A' && !/^(https?:\/\/|\?|\/|$)/.test(element.getAttribute('href') ?? ''))
     )
@@ -159,6 +165,7 @@ it.each(payloads)('%s', async (text) => {
     name: text,
     clientUri: text,
     logoUri: text,
+    logo: undefined, // always an address of our own
     policyUri: text,
     tosUri: `https://shop.example/${text}`,
   }
@@ -173,6 +180,47 @@ it.each(payloads)('%s', async (text) => {
   const login = await person.open(`/interaction/${hosted.pending.uid}/login${query}`)
   await clean(login)
   await clean(await person.submit(login, { identifier: text, password: text }))
+
+  // In the place of the password: what was typed comes back beside its field, and the address on the page that asks for its code.
+  const { prisma } = hosted.database
+  await prisma.mail.deleteMany()
+  const { uid } = hosted.pending
+  const [change, ask] = [
+    { now: hosted.now, actor: { kind: 'system' } } as const,
+    { uid, email: text, locale: 'en' } as const,
+  ]
+  const typed = { email: text, name: text, password: 'x' }
+  for (const step of ['signup', 'recovery', 'email-code']) {
+    await prisma.addressProof.deleteMany()
+    const asked = await person.open(`/interaction/${uid}/${step}${query}`)
+    await clean(asked)
+    await clean(await person.submit(asked, typed))
+  }
+  await beginSignUp(hosted.database, { ...ask, name: text, passwordHash: text }, change, hosted.secretKeys)
+  await beginRecovery(hosted.database, ask, change, hosted.secretKeys)
+  await beginEmailCode(hosted.database, ask, change, hosted.secretKeys)
+  for (const step of ['signup', 'recovery', 'email-code']) {
+    const waiting = await person.open(`/interaction/${uid}/${step}`)
+    expect([step, waiting.text.includes('name="code"')]).toEqual([step, true])
+    await clean(waiting)
+    await clean(await person.submit(waiting, { code: text }))
+  }
+  const invited = await person.open(`/invitation/${await hosted.invite()}`)
+  await clean(invited)
+  await clean(await person.submit(invited, { name: text, password: text }))
+
+  const generation = (await prisma.user.findUniqueOrThrow({ where: { id: userId } })).generation
+  const proofs = [{ factor: 'password', amr: ['pwd'], at: 1 }]
+  const progress = { userId, generation, fromSession: false, proofs }
+  hosted.pending = pendingInteraction({ ...pending, secondFactor: 'required', progress })
+  for (const step of ['enrolment', 'second-factor']) {
+    if (step === 'second-factor') await giveTotp(hosted, userId)
+    const asked = await person.open(`/interaction/${uid}/${step}`)
+    expect(asked.url).toContain(step)
+    await clean(asked)
+    await clean(await person.submit(asked, { code: text, factor: text }))
+  }
+  await prisma.credential.deleteMany({ where: { kind: 'totp' } })
 
   hosted.pending = pendingInteraction({
     ...pending,

@@ -6,13 +6,17 @@ import { ownerRole } from '#src/access/roles.ts'
 import { hashSetupCode } from '#src/bootstrap/first-administrator.ts'
 import { accountKey, reserveGuess } from '#src/factors/guessing.ts'
 import { hashPassword } from '#src/factors/password.ts'
+import { beginVerification } from '#src/factors/verification.ts'
 import { errorScreens, HttpError } from '#src/http/http-error.ts'
 import { renderFormPost, renderLoggedOut, renderLogout } from '#src/http/protocol-pages.ts'
 import type { Renderer } from '#src/http/render.ts'
 import { renderMailOff } from '#src/interaction/notice.ts'
-import { createUser } from '#src/users/users.ts'
-import { codeAt, giveRecoveryCodes, giveTotp } from '#test/support/factors.ts'
+import { createUser, findUser } from '#src/users/users.ts'
+import { codeAt, givePhone, givePushDevice, giveRecoveryCodes, giveTotp } from '#test/support/factors.ts'
+import { harbourLogo } from '#test/support/logos.ts'
 import { consentScopes, type Hosted, pendingInteraction } from './hosted.ts'
+
+export const harbourLogoAddress = `/logos/${harbourLogo.name}`
 
 export const person = {
   email: 'ada.lovelace@example.com',
@@ -52,6 +56,7 @@ export function protocolRoutes(ctx: Context, renderer: Renderer): void {
       action: '/oauth/logout/confirm',
       hidden: { csrf: 'abc' },
       client: 'Harbour Shop',
+      logo: harbourLogoAddress,
       person: person.email,
       redirectTo: 'https://shop.example/bye',
     })
@@ -71,12 +76,21 @@ export function protocolRoutes(ctx: Context, renderer: Renderer): void {
 }
 
 export function screens(userId: string): Screen[] {
-  const consent = pendingInteraction({ ...consentScopes, userId })
+  const client = { ...pendingInteraction().client, logo: harbourLogoAddress }
+  const consent = pendingInteraction({ ...consentScopes, userId, client })
   return [
     at('login', '/interaction/:uid/login', { pending: pendingInteraction() }),
     at('login-again', '/interaction/:uid/login', {
       pending: pendingInteraction({ userId, reasons: ['login_prompt'], loginHint: person.email }),
     }),
+    {
+      name: 'login-logo',
+      status: 200,
+      async open(hosted, page) {
+        hosted.pending = pendingInteraction({ client })
+        return open(hosted, page, '/interaction/:uid/login')
+      },
+    },
     {
       name: 'login-refused',
       status: 401,
@@ -149,10 +163,92 @@ export function screens(userId: string): Screen[] {
       },
     },
     {
+      name: 'step-up',
+      status: 200,
+      async open(hosted, page) {
+        await withApp(hosted, userId)
+        hosted.pending = pendingInteraction({
+          userId,
+          reasons: ['stronger_proof'],
+          session: { amr: ['pwd'], acr: 'urn:sallyport:acr:1fa', at: Math.floor(Date.now() / 1000) - 3600 },
+          asked: { values: ['urn:sallyport:acr:2fa'] },
+        })
+        return open(hosted, page, '/interaction/:uid/second-factor')
+      },
+    },
+    {
+      name: 'second-factor-choose',
+      status: 200,
+      async open(hosted, page) {
+        await withApp(hosted, userId)
+        await givePhone(hosted, userId)
+        return open(hosted, page, '/interaction/:uid/second-factor')
+      },
+    },
+    {
+      name: 'second-factor-sms',
+      status: 200,
+      async open(hosted, page) {
+        await withPhone(hosted, userId)
+        await open(hosted, page, '/interaction/:uid/second-factor')
+        return submit(page, '[name=send]')
+      },
+    },
+    {
+      name: 'second-factor-sms-refused',
+      status: 401,
+      async open(hosted, page) {
+        await withPhone(hosted, userId)
+        await open(hosted, page, '/interaction/:uid/second-factor')
+        await submit(page, '[name=send]')
+        await page.fill('[name=code]', '0000 0000')
+        return submit(page, 'form .primary')
+      },
+    },
+    {
+      name: 'second-factor-push',
+      status: 200,
+      async open(hosted, page) {
+        await withPhone(hosted, userId)
+        await givePushDevice(hosted, userId)
+        await open(hosted, page, '/interaction/:uid/second-factor')
+        return submit(page, '[name=push]')
+      },
+    },
+    {
+      name: 'second-factor-push-waiting',
+      status: 422,
+      async open(hosted, page) {
+        await withPhone(hosted, userId)
+        await givePushDevice(hosted, userId)
+        await givePushDevice(hosted, userId)
+        await open(hosted, page, '/interaction/:uid/second-factor')
+        await submit(page, '[name=push]')
+        return submit(page, '[value=approved]')
+      },
+    },
+    {
+      name: 'second-factor-phone',
+      status: 200,
+      async open(hosted, page) {
+        await withPhone(hosted, userId)
+        return open(hosted, page, '/interaction/:uid/second-factor')
+      },
+    },
+    {
       name: 'enrolment',
       status: 200,
       async open(hosted, page) {
         await withNothing(hosted, userId)
+        return open(hosted, page, '/interaction/:uid/enrolment')
+      },
+    },
+    {
+      name: 'enrolment-passkey',
+      status: 200,
+      async open(hosted, page) {
+        await withNothing(hosted, userId)
+        hosted.pending = { ...(hosted.pending ?? pendingInteraction()), asked: { values: ['phr'] } }
         return open(hosted, page, '/interaction/:uid/enrolment')
       },
     },
@@ -164,7 +260,19 @@ export function screens(userId: string): Screen[] {
         await open(hosted, page, '/interaction/:uid/enrolment')
         const status = await submit(page, '[value=totp]')
         await page.click('summary')
+        await page.focus('[name=code]')
         return status
+      },
+    },
+    {
+      name: 'enrolment-app-refused',
+      status: 422,
+      async open(hosted, page) {
+        await withNothing(hosted, userId)
+        await open(hosted, page, '/interaction/:uid/enrolment')
+        await submit(page, '[value=totp]')
+        await page.fill('[name=code]', '000000')
+        return submit(page, 'form .primary')
       },
     },
     {
@@ -190,7 +298,7 @@ export function screens(userId: string): Screen[] {
         return submit(page, '[value=allow]')
       },
     },
-    ...byMail(),
+    ...byMail(userId),
     at('logout', '/show/logout'),
     at('logged-out', '/show/logged-out'),
     {
@@ -243,7 +351,7 @@ export function screens(userId: string): Screen[] {
 }
 
 /** Sign-up, recovery and what a mail leads to. */
-function byMail(): Screen[] {
+function byMail(userId: string): Screen[] {
   const secret = 'nine purple walruses paint'
   const begin = (hosted: Hosted, page: Page, step: string) => {
     hosted.pending = pendingInteraction({ uid: randomBytes(12).toString('base64url') })
@@ -293,6 +401,20 @@ function byMail(): Screen[] {
       open: async (hosted, page) => (await begin(hosted, page, 'recovery'))?.status() ?? 0,
     },
     {
+      name: 'recovery-code',
+      status: 200,
+      open: recovery,
+    },
+    {
+      name: 'recovery-code-again',
+      status: 200,
+      async open(hosted, page) {
+        await hosted.database.prisma.mail.deleteMany()
+        await recovery(hosted, page)
+        return submit(page, '[value=resend]')
+      },
+    },
+    {
       name: 'recovery-code-refused',
       status: 422,
       async open(hosted, page) {
@@ -337,6 +459,30 @@ function byMail(): Screen[] {
       },
     },
     {
+      name: 'verify',
+      status: 200,
+      async open(hosted, page) {
+        const { database, secretKeys, now } = hosted
+        hosted.pending = pendingInteraction({ uid: randomBytes(12).toString('base64url') })
+        const user = await findUser(database.prisma, userId)
+        if (!user) throw new Error('the person is missing')
+        const ask = { uid: hosted.pending.uid, user, locale: 'en', proven: { factor: 'password' } } as const
+        await database.prisma.mail.deleteMany()
+        await beginVerification(database, ask, { now, actor: { kind: 'system' } }, secretKeys)
+        return open(hosted, page, '/interaction/:uid/verify')
+      },
+    },
+    {
+      name: 'invitation-done',
+      status: 200,
+      async open(hosted, page) {
+        await page.goto(addressOf(hosted, `/invitation/${await hosted.invite()}`))
+        await page.fill('[name=name]', 'Mary Anning')
+        await page.fill('[name=password]', secret)
+        return submit(page, 'form .primary')
+      },
+    },
+    {
       name: 'invitation',
       status: 200,
       async open(hosted, page) {
@@ -345,7 +491,7 @@ function byMail(): Screen[] {
       },
     },
     at('invitation-gone', '/invitation/gone', { status: 410 }),
-    at('mails', '/dev/mail'),
+    at('dev-mail', '/dev/mail'),
     at('mail-off', '/show/mail-off', { status: 503 }),
   ]
 }
@@ -354,6 +500,17 @@ function byMail(): Screen[] {
 async function withApp(hosted: Hosted, userId: string): Promise<void> {
   await withNothing(hosted, userId)
   await giveTotp(hosted, userId)
+  await giveRecoveryCodes(hosted, userId)
+  // Nobody but her own factors asks: so she may ask to be remembered.
+  if (hosted.pending) hosted.pending = { ...hosted.pending, secondFactor: 'optional' }
+}
+
+/** The password was right, and the person has a phone and recovery codes. */
+async function withPhone(hosted: Hosted, userId: string): Promise<void> {
+  await withNothing(hosted, userId)
+  await hosted.database.prisma.outOfBandMessage.deleteMany()
+  await hosted.database.prisma.guessLimit.deleteMany()
+  await givePhone(hosted, userId)
   await giveRecoveryCodes(hosted, userId)
 }
 

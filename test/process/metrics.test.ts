@@ -1,10 +1,15 @@
 // METRICS_PORT: what a scrape shows, of one process and of several.
 import { randomBytes } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { recordAudit } from '#src/audit/audit.ts'
+import { createSecretKeys } from '#src/keys/secret-key.ts'
+import { createEndpoint } from '#src/webhooks/endpoints.ts'
 import { createTestDatabase, type TestDatabase } from '#test/support/database.ts'
+import { change } from '#test/support/installation.ts'
 import { type Journey, startJourney } from '#test/support/journey.ts'
 import { Person } from '#test/support/person.ts'
 import { freePort, killAll, type Running, runNode } from '#test/support/processes.ts'
+import { startEndpoint, verify } from '#test/support/webhook-receiver.ts'
 
 const secretKey = randomBytes(32).toString('base64url')
 let db: TestDatabase
@@ -61,7 +66,7 @@ const closeAddress = () =>
 
 describe.each([1, 2])('with %i workers', (workers) => {
   test('a scrape shows what happened', async () => {
-    const running = await start({ WORKERS: String(workers) })
+    const running = await start({ WORKERS: String(workers), RATE_LIMIT_PAR_PER_MINUTE: '1' })
     const j = await furnish()
     const before = await scrape()
     const moved = async (name: string) => ((await scrape()).get(name) ?? 0) - (before.get(name) ?? 0)
@@ -77,6 +82,11 @@ describe.each([1, 2])('with %i workers', (workers) => {
     const person = new Person(url())
     const login = await person.open((await j.begin()).address)
     expect((await person.submit(login, { identifier: 'x@example.com', password: 'x' })).status).toBe(429)
+    // Each process has a budget of its own.
+    const pushed = Object.fromEntries(new URLSearchParams((await j.begin()).address.split('?')[1]))
+    let limited = 0
+    for (let n = 0; n < 6; n++) if ((await j.post('/oauth/par', pushed)).status === 429) limited++
+    expect(limited).toBeGreaterThanOrEqual(6 - workers)
     await fetch(`${url()}/${randomBytes(8).toString('hex')}/x`)
     await fetch(`${url()}/oauth/${randomBytes(8).toString('hex')}`)
 
@@ -89,6 +99,7 @@ describe.each([1, 2])('with %i workers', (workers) => {
     expect(await moved('sallyport_http_requests_total{route="other",status="404"}')).toBe(2)
     expect(await moved('sallyport_password_hash_duration_seconds_count')).toBe(1)
     expect(await moved('sallyport_guesses_limited_total{factor="password"}')).toBe(1)
+    expect(await moved('sallyport_requests_limited_total{limit="par"}')).toBe(limited)
     await expect.poll(() => moved('revocation_propagation_seconds_count'), { timeout: 5_000 }).toBe(workers) // each learns of it
 
     const now = await scrape()
@@ -96,6 +107,7 @@ describe.each([1, 2])('with %i workers', (workers) => {
     expect(now.get('sallyport_sweep_lag_seconds{table="token"}')).toBe(0)
     expect(now.get('sallyport_signing_key_age_seconds{alg="ES256"}')).toBeGreaterThan(0)
     expect(now.get('sallyport_signing_key_age_seconds{alg="ES256"}')).toBeLessThan(600)
+    expect(now.get('secret_key_rows_pending{purpose="totp"}')).toBe(0)
     expect(now.get('sallyport_queue_depth{queue="hash"}')).toBe(0)
     expect(now.get('process_resident_memory_bytes')).toBeGreaterThan(workers * 50_000_000)
     expect(now.get('nodejs_eventloop_lag_p99_seconds')).toBeLessThan(60)
@@ -116,6 +128,29 @@ test('what a worker counted is not forgotten when it ends', async () => {
   expect((await scrape()).get(health)).toBe(41)
   running.child.kill('SIGTERM')
   await running.ended()
+})
+
+test('the server sends webhooks, and shows what waits and how long an attempt took', async () => {
+  await start({})
+  const endpoint = await startEndpoint()
+  const { prisma } = db.database
+  try {
+    const made = { secretKeys: createSecretKeys([Buffer.from(secretKey, 'base64url')]), networks: ['127.0.0.1'] }
+    endpoint.answer = (_heard, response) => void response.writeHead(500).end()
+    const { secret } = await createEndpoint(prisma, { url: endpoint.url, types: ['user.created'] }, made, change())
+    await recordAudit(prisma, { event: 'user.created', outcome: 'success', target: { kind: 'user', id: 'u1' } })
+    const attempts = async () =>
+      (await scrape()).get('sallyport_webhook_attempt_duration_seconds_count{outcome="failed"}')
+    await expect.poll(attempts, { timeout: 10_000 }).toBe(1)
+    const [heard] = endpoint.heard
+    expect(heard && verify(secret, heard)).toMatchObject({ type: 'user.created' })
+    await expect
+      .poll(async () => (await scrape()).get('sallyport_webhook_backlog_rows{stage="deliveries"}'), { timeout: 5_000 })
+      .toBe(1)
+    expect((await scrape()).get('sallyport_webhook_backlog_rows{stage="outbox"}')).toBe(0)
+  } finally {
+    await endpoint.stop()
+  }
 })
 
 test('it is on a port of its own, and nothing else is on that', async () => {

@@ -91,7 +91,7 @@ async function requestInFlight() {
 test('the first start prints where to go; the second keeps the data; neither leaves anything behind', async () => {
   const first = start()
   await first.prints(listening)
-  expect(first.output()).toContain(`Issuer        http://localhost:${port}`)
+  await first.prints(`Issuer        http://localhost:${port}`)
   expect((await statusOf('/readyz')).status).toBe(200)
   const keys = (await statusOf('/oauth/jwks')).body
   expect(JSON.parse(keys).keys.length).toBeGreaterThan(0)

@@ -250,7 +250,7 @@ describe('gives up', () => {
     await first.ended()
     const running = start({ SECRET_KEY: randomBytes(32).toString('base64url'), LOG_LEVEL: 'silent' })
     expect(await running.ended()).toMatchObject({ code: 1 })
-    expect(running.output()).toMatch(/^SECRET_KEY does not open the signing keys in the database\..*\n$/)
+    expect(running.output()).toMatch(/^SECRET_KEY does not open what the database holds: 6 signing keys\. .*\n$/)
   })
 })
 

@@ -1,6 +1,8 @@
 // What a person holds in their hands: an app that shows codes, and recovery codes on paper.
+import { randomUUID } from 'node:crypto'
 import { Secret, TOTP } from 'otpauth'
 import type { Database } from '#src/db/database.ts'
+import { addPushDevice } from '#src/factors/push.ts'
 import { replaceRecoveryCodes } from '#src/factors/recovery-code.ts'
 import { confirmTotp, createSeed } from '#src/factors/totp.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
@@ -21,15 +23,37 @@ export async function giveTotp(
 ): Promise<string> {
   const seed = createSeed()
   const then = new Date(now.getTime() - 10 * period)
-  const id = await confirmTotp(
+  const factor = await confirmTotp(
     server.database.prisma,
     server.secretKeys,
     { userId, seed, code: codeAt(seed, then), name: 'App' },
     { ...change(), now: then },
   )
-  if (!id) throw new Error('the app was not set up')
+  if (!factor) throw new Error('the app was not set up')
   return seed
 }
 
 export const giveRecoveryCodes = (server: { database: Database }, userId: string) =>
   replaceRecoveryCodes(server.database.prisma, userId, change())
+
+/** A phone number that was added before. @returns the factor's id. */
+export async function givePhone(
+  { database: { prisma }, secretKeys }: { database: Database; secretKeys: SecretKeys },
+  userId: string,
+  number = '+447700900112',
+): Promise<string> {
+  const id = randomUUID()
+  const secret = secretKeys.seal('phone', id, number)
+  const details = { ending: number.slice(-2) }
+  await prisma.credential.create({ data: { id, userId, kind: 'phone', name: 'My phone', secret, details } })
+  return id
+}
+
+/** A device that the operator's app registered. @returns the factor's id. */
+export function givePushDevice(
+  { database: { prisma }, secretKeys }: { database: Database; secretKeys: SecretKeys },
+  userId: string,
+  reference = `device-${randomUUID()}`,
+): Promise<string> {
+  return addPushDevice(prisma, secretKeys, { userId, reference, name: 'Pixel' }, change())
+}

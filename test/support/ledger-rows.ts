@@ -54,6 +54,30 @@ export async function fillNeighbours(pool: pg.Pool): Promise<void> {
       SELECT sha256(int4send(i)), '', 'password', 1, now(), now() + interval '1 day' FROM generate_series(1, 10000) i`,
   )
   await pool.query(
+    `INSERT INTO decision_receipt (id, endpoint, allowed, reason, expires_at)
+      SELECT gen_random_uuid(), 'GET /', false, 'none', now() + i * interval '1 second' FROM generate_series(1, 10000) i`,
+  )
+  await pool.query(
+    `INSERT INTO remembered_device (id, user_id, user_generation, factors, expires_at)
+      SELECT sha256(id::text::bytea), id, 0, '', now() + interval '1 day' FROM users LIMIT 10000`,
+  )
+  await pool.query(
+    `INSERT INTO idempotent_request (id, request, expires_at)
+      SELECT sha256(int4send(i)), 'a', now() + interval '1 day' FROM generate_series(1, 10000) i`,
+  )
+  await pool.query(
+    `INSERT INTO api_key (id, name, user_id, owner_generation, ends_at)
+      SELECT id, 'k', id, 0, now() - interval '1 year' + random() * interval '2 years' FROM users LIMIT 10000`,
+  )
+  await pool.query(
+    `INSERT INTO api_key_value (hash, key_id, version, hint, expires_at)
+      SELECT sha256((id::text || n)::bytea), id, n, '', ends_at FROM api_key, generate_series(1, 3) n`,
+  )
+  await pool.query(
+    `INSERT INTO webhook_event (id, type, at, body, expires_at)
+      SELECT gen_random_uuid(), 'user.created', now(), '', now() + i * interval '1 second' FROM generate_series(1, 10000) i`,
+  )
+  await pool.query(
     `INSERT INTO revocation (kind, target, known_at) SELECT 'token', i, now() FROM generate_series(1, 10000) i`,
   )
   await pool.query(

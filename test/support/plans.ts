@@ -25,6 +25,8 @@ const small = [
   'setup_code',
   'configuration_version',
   'one_time_code',
+  'out_of_band_message',
+  'push_approval',
   'mail',
   'address_proof',
   'invitation',
@@ -63,7 +65,12 @@ export async function hotStatements(number: number): Promise<Statement[]> {
     'oauth_grant',
     'session',
     'guess_limit',
+    'decision_receipt',
+    'remembered_device',
+    'idempotent_request',
     'passkey_challenge',
+    'api_key_value',
+    'api_key',
     'revocation',
   ] as const)
     for (const beyond of [false, true])

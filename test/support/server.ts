@@ -9,6 +9,7 @@ import { closeDatabase, type Database, openDatabase } from '#src/db/database.ts'
 import { createSecretKeys, type SecretKeys } from '#src/keys/secret-key.ts'
 import { ensureSigningKeys } from '#src/keys/signing-keys.ts'
 import { createLog } from '#src/log.ts'
+import type { OperationCounters } from '#src/oauth/operations.ts'
 import { createTestDatabase, type TestDatabase } from '#test/support/database.ts'
 
 export type TestServer = {
@@ -36,6 +37,9 @@ export async function startServer(
     issuer?: (port: number) => string
     /** The server reaches its database by this address, the test by the direct one. */
     databaseThrough?: (url: string) => Promise<string>
+    counters?: OperationCounters
+    /** For tests in which a command line opens what this server sealed. */
+    secretKey?: Buffer
   } = {},
 ): Promise<TestServer> {
   const listener = createServer()
@@ -53,7 +57,7 @@ export async function startServer(
     LOG_LEVEL: 'info',
     ...options.env,
   })
-  const secretKeys = options.share?.secretKeys ?? createSecretKeys([randomBytes(32)])
+  const secretKeys = options.share?.secretKeys ?? createSecretKeys([options.secretKey ?? randomBytes(32)])
   const now = options.now ?? (() => new Date())
   await ensureSigningKeys(database, secretKeys, now())
   const logged: string[] = []
@@ -69,7 +73,15 @@ export async function startServer(
   const detour = options.databaseThrough
     ? openDatabase(await options.databaseThrough(databaseUrl), { poolSize: 10, onError: () => undefined })
     : undefined
-  const app = await createApp({ config, log, database: detour ?? database, secretKeys, now })
+  const { counters } = options
+  const app = await createApp({
+    config,
+    log,
+    database: detour ?? database,
+    secretKeys,
+    now,
+    ...(counters && { counters }),
+  })
   listener.on('request', app.callback())
   return {
     url,

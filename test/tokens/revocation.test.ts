@@ -1,13 +1,17 @@
 // Revoking, by every target there is, on the whole server: what was counted before is dead afterwards everywhere, the count is then
 // zero, and the neighbours live on. Also what revokes by the way: passwords, disabled people, deleted clients.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type ApiKeyOwner, createApiKey, revokeApiKey, rotateApiKey } from '#src/access/api-keys/api-keys.ts'
+import { findApiKey } from '#src/access/api-keys/reads.ts'
+import { apiDependents } from '#src/apis/editing.ts'
 import { createClient, deleteClient, setClientDisabled } from '#src/clients/clients.ts'
+import { clientDependents } from '#src/clients/editing.ts'
 import { hashPassword } from '#src/factors/password.ts'
 import { type Counts, countRevocation, mostLookedAt } from '#src/tokens/dry-run.ts'
 import { tokenKinds } from '#src/tokens/kinds.ts'
 import { type RevocationTarget, revoke } from '#src/tokens/revoke.ts'
 import { rowIdOfValue } from '#src/tokens/row-ids.ts'
-import { deleteUser, setPassword, setUserDisabled } from '#src/users/users.ts'
+import { createUser, deleteUser, setPassword, setUserDisabled } from '#src/users/users.ts'
 import { change, orders, password, stock } from '#test/support/installation.ts'
 import { type Journey, startJourney } from '#test/support/journey.ts'
 import { Person } from '#test/support/person.ts'
@@ -53,7 +57,15 @@ async function doors(held: Held): Promise<Record<string, boolean | string>> {
 }
 const open = { jwt: true, opaque: true, userinfo: true, refresh: true }
 const closed = { jwt: false, opaque: false, userinfo: false, refresh: 'invalid_grant' }
-const none: Counts = { accessTokens: 0, refreshTokens: 0, codes: 0, grants: 0, sessions: 0, more: false }
+const none: Counts = {
+  accessTokens: 0,
+  refreshTokens: 0,
+  codes: 0,
+  grants: 0,
+  sessions: 0,
+  apiKeys: 0,
+  more: false,
+}
 
 /** Dry run, the same again because it changed nothing, revoke, count to zero. */
 async function dryRunThenRevoke(target: RevocationTarget): Promise<Counts> {
@@ -208,6 +220,70 @@ describe('revoked is refused at introspection, userinfo and refresh, and nothing
     expect((await held.person.open((await j.begin()).address)).url).toContain('/login')
     await untilNextSecond()
     expect(await doors(await everything())).toEqual(open)
+  })
+})
+
+describe('API keys end with the tokens of their owner (decision 037), and are counted with them:', () => {
+  const day = 86_400_000
+  const make = (owner: ApiKeyOwner, apis: Record<string, string[]> = { [orders]: ['orders:read'] }) =>
+    createApiKey(prisma, { name: 'k', owner, apis }, change())
+  const isGood = async ({ value }: { value: string }) =>
+    (await findApiKey(server.database, value, new Date())) !== undefined
+  const someone = async (email: string) => (await createUser(prisma, { email }, change())).id
+
+  test('a person’s, those that are good: not the revoked, the expired, and somebody else’s', async () => {
+    const [mine, theirs] = [await someone('mine@example.com'), await someone('theirs@example.com')]
+    const [one, rotated, revoked, expired, other] = [
+      await make({ userId: mine }),
+      await make({ userId: mine }),
+      await make({ userId: mine }),
+      await make({ userId: mine }),
+      await make({ userId: theirs }),
+    ]
+    await rotateApiKey(prisma, rotated.id, {}, change())
+    await revokeApiKey(prisma, revoked.id, change())
+    await prisma.apiKeyValue.updateMany({ where: { keyId: expired.id }, data: { expiresAt: new Date() } })
+    expect(await dryRunThenRevoke({ kind: 'user', id: mine })).toEqual({ ...none, apiKeys: 2 })
+    expect([await isGood(one), await isGood(rotated), await isGood(other)]).toEqual([false, false, true])
+  })
+
+  test('of somebody who was switched off there is none left to count', async () => {
+    const id = await someone('off@example.com')
+    await make({ userId: id })
+    await setUserDisabled(prisma, id, true, change())
+    expect(await countRevocation(prisma, { kind: 'user', id })).toEqual(none)
+  })
+
+  test('a client’s, also one that lives for ever', async () => {
+    const clientId = 'keyed'
+    await createClient(prisma, { id: clientId, type: 'service', apis: { [orders]: ['orders:read'] } }, [], change())
+    const input = { name: 'k', owner: { clientId }, apis: { [orders]: ['orders:read'] } }
+    const [one, other] = [
+      await createApiKey(prisma, { ...input, expiresAt: null }, change()),
+      await createApiKey(prisma, { ...input, expiresAt: new Date(Date.now() + day) }, change()),
+    ]
+    expect(await clientDependents(prisma, clientId)).toMatchObject({ apiKeys: 2 })
+    expect(await dryRunThenRevoke({ kind: 'client', id: clientId })).toEqual({ ...none, apiKeys: 2 })
+    expect([await isGood(one), await isGood(other)]).toEqual([false, false])
+    expect(await clientDependents(prisma, clientId)).toMatchObject({ apiKeys: 0 })
+  })
+
+  test('an API’s: the keys that lose it, whoever has them; they keep their other APIs', async () => {
+    const both = await make({ userId: await someone('both@example.com') }, { [orders]: [], [stock]: [] })
+    await make({ userId: await someone('stock@example.com') }, { [stock]: [] })
+    const { apiKeys = 0 } = await apiDependents(prisma, stock)
+    expect(apiKeys).toBeGreaterThanOrEqual(2)
+    expect(await dryRunThenRevoke({ kind: 'api', identifier: stock })).toMatchObject({ apiKeys })
+    expect(await apiDependents(prisma, stock)).toMatchObject({ apiKeys: 0 })
+    expect(Object.keys((await findApiKey(server.database, both.value, new Date()))?.apis ?? {})).toEqual([orders])
+  })
+
+  test('what ends tokens alone ends and counts no key: a moment, a session', async () => {
+    const key = await make({ userId: await someone('stays@example.com') })
+    await untilNextSecond()
+    expect(await dryRunThenRevoke({ kind: 'before', moment: 'now' })).toMatchObject({ apiKeys: 0 })
+    expect(await isGood(key)).toBe(true)
+    await untilNextSecond() // the next test signs in
   })
 })
 

@@ -1,5 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { setTimeout as delay } from 'node:timers/promises'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { ApiKeyNotFound, createApiKey, revokeApiKey, rotateApiKey } from '#src/access/api-keys/api-keys.ts'
+import { createApi } from '#src/apis/apis.ts'
+import { createClient } from '#src/clients/clients.ts'
 import { closeDatabase, openDatabase } from '#src/db/database.ts'
 import { sweepLagSeconds, tableSizes } from '#src/tokens/growth.ts'
 import { type Batch, nextSize, sweep, sweepStatement } from '#src/tokens/sweep.ts'
@@ -12,7 +16,7 @@ beforeAll(async () => {
 afterAll(() => own.drop())
 beforeEach(() =>
   query(
-    'TRUNCATE token, session, interaction, replay, oauth_grant, setup_code, passkey_challenge, one_time_code, mail, address_proof, invitation, guess_limit, revocation, origin, consent',
+    'TRUNCATE token, session, interaction, replay, oauth_grant, setup_code, passkey_challenge, push_approval, out_of_band_message, one_time_code, mail, address_proof, invitation, guess_limit, revocation, origin, consent, api_key, api_key_value, api_key_api',
   ),
 )
 
@@ -51,6 +55,29 @@ function insert(table: string, columns: Record<string, unknown>, expires: string
     [expires, ...Object.values(columns)],
   )
 }
+/** @param ends of the key; of its values, oldest first, where they differ from it. */
+async function apiKey(
+  name: string,
+  ends: string | null,
+  columns: Record<string, unknown> = {},
+  values: (string | null)[] = [ends],
+) {
+  const id = randomUUID()
+  const owned = 'user_id' in columns || 'client_id' in columns ? columns : { ...columns, client_id: 'shop' }
+  const names = Object.keys(owned)
+  await query(
+    `INSERT INTO api_key (id, name, owner_generation, ends_at, ${names.join(', ')})
+      VALUES ($1, $2, COALESCE((SELECT generation FROM client WHERE id = 'shop'), 0), now() + $3::interval, ${names.map((_, i) => `$${i + 4}`).join(', ')})`,
+    [id, name, ends, ...Object.values(owned)],
+  )
+  for (const [n, value] of values.entries())
+    await query(
+      `INSERT INTO api_key_value (hash, key_id, version, hint, created_at, expires_at)
+        VALUES ($1, $2, $3, 'h', now() - interval '2 years', now() + $4::interval)`,
+      [Buffer.from(`${name} ${n + 1}`), id, n + 1, value],
+    )
+  return id
+}
 /** Expired for an hour, one millisecond apart. */
 const manyTokens = (count: number) =>
   query(
@@ -76,6 +103,16 @@ test('every table that grows by itself is swept, and what people agreed to stays
   await query(
     `INSERT INTO one_time_code (purpose, flow, hash, expires_at) VALUES ('recovery', 'a', 'a', now() - interval '1 hour')`,
   )
+  const [person, phone] = [randomUUID(), randomUUID()]
+  await query(`INSERT INTO users (id, email, email_key) VALUES ($1, 'p@example.com', 'p@example.com')`, [person])
+  await query(`INSERT INTO credential (id, user_id, kind, secret) VALUES ($1, $2, 'push', '')`, [phone, person])
+  await query(
+    `INSERT INTO push_approval (id, flow, credential_id, number_hash, expires_at)
+      VALUES (gen_random_uuid(), 'a', $1, 'a', now() - interval '1 hour')`,
+    [phone],
+  )
+  await query(`INSERT INTO out_of_band_message (id, channel, user_id, recipient, asked_from, expires_at)
+    VALUES (gen_random_uuid(), 'sms', gen_random_uuid(), 'a', 'a', now() - interval '1 hour')`)
   await query(
     `INSERT INTO mail (id, template, recipient, next_attempt_at, expires_at) VALUES
       (gen_random_uuid(), 'nothing', 'a', NULL, now() - interval '1 hour'),
@@ -90,6 +127,21 @@ test('every table that grows by itself is swept, and what people agreed to stays
   )
   await query(`INSERT INTO invitation (id, token_hash, email, email_key, expires_at)
     VALUES (gen_random_uuid(), 'a', 'a', 'a', now() - interval '1 hour')`)
+  await query(`INSERT INTO users (id, email, email_key) VALUES ('00000000-0000-4000-8000-000000000001', 'a', 'a')`)
+  await query(`INSERT INTO remembered_device (id, user_id, user_generation, factors, expires_at)
+    SELECT id, '00000000-0000-4000-8000-000000000001', 0, '', now() + over::interval FROM (VALUES ('a'::bytea, '-1 second'), ('b', '1 day')) v(id, over)`)
+  await query(`INSERT INTO decision_receipt (id, endpoint, allowed, reason, expires_at)
+    SELECT gen_random_uuid(), 'GET /', false, 'none', now() + over::interval FROM (VALUES ('-1 second'), ('1 day')) v(over)`)
+  await query(
+    `INSERT INTO webhook_event (id, type, at, body, expires_at) VALUES
+      (gen_random_uuid(), 'user.created', now(), '', now() - interval '1 second'),
+      (gen_random_uuid(), 'user.created', now(), '', now() + interval '1 hour')`,
+  )
+  await query(
+    `INSERT INTO idempotent_request (id, request, expires_at) VALUES ('a', 'a', now() - interval '1 second'), ('b', 'b', now() + interval '1 hour')`,
+  )
+  await apiKey('k', '-91 days', { user_id: '00000000-0000-4000-8000-000000000001' })
+  await apiKey('rotated', '1 day', { user_id: '00000000-0000-4000-8000-000000000001' }, ['-91 days', '1 day'])
   await query(`INSERT INTO revocation (kind, target, at) VALUES ('all', '*', now() - interval '2 days')`)
   await token('a', '-1 hour')
   await grant('a', '-1 hour')
@@ -104,11 +156,19 @@ test('every table that grows by itself is swept, and what people agreed to stays
     session: 1,
     passkey_challenge: 1,
     setup_code: 1,
+    push_approval: 1,
+    out_of_band_message: 1,
     one_time_code: 1,
     mail: 1,
     address_proof: 1,
     invitation: 1,
     guess_limit: 1,
+    decision_receipt: 1,
+    remembered_device: 1,
+    idempotent_request: 1,
+    api_key_value: 1,
+    api_key: 1,
+    webhook_event: 1,
     revocation: 1,
     origin: 1,
   })
@@ -148,6 +208,104 @@ test('a revocation is listed for longer than any access token can live', async (
     ('token', 'a day ago', now() - interval '24 hours 9 minutes'), ('token', 'over', now() - interval '24 hours 11 minutes')`)
   await run()
   expect(await names('revocation', 'target')).toEqual(['a day ago'])
+})
+
+describe('an API key', () => {
+  const clients = ['shop', 'demo-service']
+  beforeAll(async () => {
+    for (const id of clients)
+      await createClient(own.database.prisma, { id, type: 'service' }, [], { now: new Date(), actor: { kind: 'cli' } })
+  })
+  afterAll(() => query('DELETE FROM client'))
+  const keys = () => names('api_key', 'name')
+
+  test('is kept for three months after it expired or was revoked, then leaves with its values and APIs', async () => {
+    await apiKey('living', '1 day')
+    await apiKey('eternal', null)
+    await apiKey('expired', '-89 days')
+    await apiKey('revoked', '-89 days', { revoked_at: new Date(Date.now() - 89 * 86_400_000) }, [null])
+    await apiKey('expired long ago', '-91 days')
+    await apiKey('revoked long ago', '-91 days', { revoked_at: new Date(Date.now() - 91 * 86_400_000) }, [
+      null,
+      '1 day',
+    ])
+    expect((await run()).rows).toMatchObject({ api_key: 2, api_key_value: 0 })
+    expect(await keys()).toEqual(['eternal', 'expired', 'living', 'revoked'])
+    expect(await names('api_key_value', `convert_from(hash, 'UTF8')`)).toEqual(
+      ['eternal', 'expired', 'living', 'revoked'].map((name) => `${name} 1`),
+    )
+  })
+
+  test('loses the values that were replaced as long ago, and never its newest', async () => {
+    await apiKey('rotated', null, {}, ['-91 days', '-89 days', null])
+    await apiKey('expired', '-80 days', {}, ['-92 days', '-91 days'])
+    expect((await run()).rows).toMatchObject({ api_key: 0, api_key_value: 2 })
+    expect(await names('api_key_value', `convert_from(hash, 'UTF8')`)).toEqual(['expired 2', 'rotated 2', 'rotated 3'])
+  })
+
+  test('that the release before rotated, so that its row names an end that is none, stays', async () => {
+    await apiKey('rotated', '-91 days', {}, ['-91 days', '1 day'])
+    await apiKey('for ever', '-91 days', {}, ['-91 days', null])
+    expect((await run()).rows.api_key).toBe(0)
+    expect(await keys()).toEqual(['for ever', 'rotated'])
+  })
+
+  test('of the demo client stays: the next start would make its value anew, which somebody revoked', async () => {
+    await apiKey('demo', '-1 year', { client_id: 'demo-service', revoked_at: new Date(0) }, [null])
+    expect((await run()).rows.api_key).toBe(0)
+  })
+
+  test('that was made, rotated, revoked as they are names its end', async () => {
+    const change = { now: new Date(), actor: { kind: 'cli' } } as const
+    const { prisma } = own.database
+    const input = { name: 'k', owner: { clientId: 'shop' }, apis: { 'https://api.example.com': [] } }
+    const endOf = async (id: string) => (await prisma.apiKey.findUniqueOrThrow({ where: { id } })).endsAt
+    const later = (hours: number) => new Date(change.now.getTime() + hours * 3_600_000)
+    await createApi(prisma, { identifier: 'https://api.example.com', name: 'A', scopes: {} }, change)
+    const eternal = await createApiKey(prisma, { ...input, expiresAt: null }, change)
+    expect(await endOf(eternal.id)).toBeNull()
+    await rotateApiKey(prisma, eternal.id, { expiresAt: later(5), overlapHours: 3 }, change)
+    expect(await endOf(eternal.id)).toEqual(later(5))
+    await rotateApiKey(prisma, eternal.id, { expiresAt: later(1), overlapHours: 24 }, change)
+    expect(await endOf(eternal.id), 'the value before ends last').toEqual(later(5))
+    await rotateApiKey(prisma, eternal.id, { expiresAt: null }, change)
+    expect(await endOf(eternal.id)).toBeNull()
+    await revokeApiKey(prisma, eternal.id, change)
+    expect(await endOf(eternal.id)).toEqual(change.now)
+    const usual = await createApiKey(prisma, input, change)
+    expect(await endOf(usual.id)).toEqual(later(90 * 24))
+  })
+
+  test('that is rotated while a sweep takes it is not there: the caller hears that, and nothing else', async () => {
+    const id = await apiKey('taken', '-91 days')
+    const client = await own.database.pool.connect()
+    try {
+      await client.query('BEGIN')
+      await client.query(sweepStatement('api_key'), ['-infinity', new Date(), 90 * 86_400, 10])
+      const rotating = rotateApiKey(own.database.prisma, id, {}, { now: new Date(), actor: { kind: 'cli' } })
+      const refused = expect(rotating).rejects.toBeInstanceOf(ApiKeyNotFound)
+      for (let n = 0; n < 200; n++) {
+        const [{ waiting }] = await query('SELECT count(*)::int AS waiting FROM pg_locks WHERE NOT granted')
+        if (waiting > 0) break
+        await delay(10)
+      }
+      await client.query('COMMIT')
+      await refused
+    } finally {
+      client.release()
+    }
+    expect(await names('api_key_value', 'key_id')).toEqual([])
+  })
+
+  test('that is being rotated while a sweep looks at it stays', async () => {
+    const id = await apiKey('rotated', '-91 days')
+    await own.database.prisma.$transaction(async (tx) => {
+      await rotateApiKey(tx, id, {}, { now: new Date(), actor: { kind: 'cli' } })
+      expect((await run()).rows.api_key).toBe(0)
+    })
+    expect((await run()).rows.api_key).toBe(0)
+    expect(await names('api_key_value', 'version')).toEqual(['2'])
+  })
 })
 
 test('an origin leaves when no session and no grant is from there', async () => {
@@ -292,21 +450,29 @@ test('table sizes are told for everything that grows', async () => {
   const sizes = await tableSizes(own.database)
   expect(sizes.map(({ table }) => table)).toEqual([
     'address_proof',
+    'api_key',
+    'api_key_value',
     'audit_event',
     'consent',
+    'decision_receipt',
     'guess_limit',
+    'idempotent_request',
     'interaction',
     'invitation',
     'mail',
     'oauth_grant',
     'one_time_code',
     'origin',
+    'out_of_band_message',
     'passkey_challenge',
+    'push_approval',
+    'remembered_device',
     'replay',
     'revocation',
     'session',
     'setup_code',
     'token',
+    'webhook_event',
   ])
   const size = sizes.find(({ table }) => table === 'token')
   expect(size?.rows).toBe(1_000)

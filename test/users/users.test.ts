@@ -121,11 +121,11 @@ test('an update leaves what it does not name', async () => {
 
 test('permissions are those of the roles held now, and none for a disabled person', async () => {
   const { id } = await createUser(db, { email: 'perm@example.com', roles: ['reader', 'writer'] }, change)
-  expect([...(await permissionsOf(db, id))].sort()).toEqual(['orders:read', 'orders:write'])
+  expect([...(await permissionsOf(db, id, 'https://any.example'))].sort()).toEqual(['orders:read', 'orders:write'])
   await updateRole(db, 'writer', { permissions: [] }, change)
-  expect([...(await permissionsOf(db, id))]).toEqual(['orders:read'])
+  expect([...(await permissionsOf(db, id, 'https://any.example'))]).toEqual(['orders:read'])
   await setUserDisabled(db, id, true, change)
-  expect((await permissionsOf(db, id)).size).toBe(0)
+  expect((await permissionsOf(db, id, 'https://any.example')).size).toBe(0)
 })
 
 test('nobody makes or changes the role owner: its permissions are Sallyport’s', async () => {

@@ -1,5 +1,8 @@
 for (const button of document.querySelectorAll('button[data-copy]')) {
-  if (!navigator.clipboard) break
+  if (!navigator.clipboard) {
+    button.remove()
+    continue
+  }
   button.hidden = false
   button.addEventListener('click', async () => {
     const rows = document.getElementById(button.dataset.copy).querySelectorAll('div')

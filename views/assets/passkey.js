@@ -28,11 +28,13 @@ for (const part of document.querySelectorAll('[data-passkey]')) {
     words.hidden = text === ''
   }
   const goOn = async (answer) => {
-    const { next } = await post('', { response: answer })
+    const remember = part.closest('form')?.elements.remember?.checked
+    const { next } = await post('', { response: answer, ...(remember ? { remember } : {}) })
     location.assign(next)
   }
 
   if (!globalThis.PublicKeyCredential) {
+    button.remove()
     if (unsupported) unsupported.hidden = false
     continue
   }

@@ -11,6 +11,7 @@ const statuses: Record<RefusalKind, [status: number, error: string]> = {
   missing: [404, 'not_found'],
   taken: [409, 'already_exists'],
   in_use: [409, 'in_use'],
+  changed: [409, 'changed'],
 }
 
 export function problemDetails(): Middleware {
@@ -19,6 +20,8 @@ export function problemDetails(): Middleware {
       await next()
     } catch (error) {
       const problem = toProblem(error)
+      // RFC 9110 15.5.13: what the caller named in If-Match is no longer so.
+      if (problem?.error === 'changed' && ctx.get('If-Match') !== '') problem.status = 412
       if (!problem) throw error // a fault of ours: recorded and answered where all faults are
       answer(ctx, problem)
     }
