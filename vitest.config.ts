@@ -43,6 +43,7 @@ function project(
       sequence: { groupOrder: options.order },
       testTimeout: options.timeout,
       hookTimeout: options.timeout,
+      expect: { poll: { timeout: 10_000 } },
     },
   }
 }

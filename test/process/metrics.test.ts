@@ -8,7 +8,7 @@ import { createTestDatabase, type TestDatabase } from '#test/support/database.ts
 import { change } from '#test/support/installation.ts'
 import { type Journey, startJourney } from '#test/support/journey.ts'
 import { Person } from '#test/support/person.ts'
-import { freePort, killAll, type Running, runNode } from '#test/support/processes.ts'
+import { freePort, killAll, knownEverywhere, type Running, runNode } from '#test/support/processes.ts'
 import { startEndpoint, verify } from '#test/support/webhook-receiver.ts'
 
 const secretKey = randomBytes(32).toString('base64url')
@@ -56,7 +56,11 @@ async function scrape(): Promise<Map<string, number>> {
 }
 
 const furnish = (): Promise<Journey> =>
-  startJourney({ url: url(), database: db.database, settle: () => new Promise((resolve) => setTimeout(resolve, 1000)) })
+  startJourney({
+    url: url(),
+    database: db.database,
+    settle: () => knownEverywhere(url(), { client_id: 'shop-web', redirect_uri: 'https://shop.example/cb' }),
+  })
 
 /** As if this machine had failed too often. */
 const closeAddress = () =>

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createTestDatabase, type TestDatabase } from '#test/support/database.ts'
 import { type Journey, startJourney } from '#test/support/journey.ts'
 import { Person } from '#test/support/person.ts'
-import { freePort, killAll, type Running, runNode } from '#test/support/processes.ts'
+import { freePort, killAll, knownEverywhere, type Running, runNode } from '#test/support/processes.ts'
 
 let db: TestDatabase
 let front: Server
@@ -57,7 +57,7 @@ beforeAll(async () => {
   j = await startJourney({
     url,
     database: db.database,
-    settle: () => new Promise((resolve) => setTimeout(resolve, 1000)),
+    settle: () => knownEverywhere(url, { client_id: 'shop-web', redirect_uri: 'https://shop.example/cb' }),
   })
 })
 afterAll(async () => {

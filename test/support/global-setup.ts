@@ -9,11 +9,14 @@ import { findEmbeddedPostgres, startEmbeddedPostgres } from '#src/db/embedded-po
 import { migrate } from '#src/db/migrate.ts'
 import { createLog } from '#src/log.ts'
 import { onDatabase, template } from './database.ts'
+import { type Exported, exportOf } from './installation.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
     /** Administrative URLs by server. `debian15` is undefined where PostgreSQL 15 is not installed. */
     servers: { embedded: string; debian15: string | undefined }
+    /** What journeys begin with (installation.ts). */
+    installation: Exported
   }
 }
 
@@ -25,6 +28,7 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   removeLeftovers()
   const servers = await Promise.all([start(), existsSync(debian15) ? start(debian15) : undefined])
   project.provide('servers', { embedded: servers[0].url, debian15: servers[1]?.url })
+  project.provide('installation', await exportInstallation(servers[0].url))
   return async () => {
     await Promise.all(servers.map((server) => server?.stop()))
   }
@@ -56,6 +60,22 @@ async function start(binaries?: string) {
       await server.stop()
       rmSync(dataDir, { recursive: true, force: true })
     },
+  }
+}
+
+/** In a database that nobody looks at again. */
+async function exportInstallation(url: string): Promise<Exported> {
+  const admin = openDatabase(url, { poolSize: 1, onError: (error) => log.warn({ err: error }) })
+  await admin.pool.query(`CREATE DATABASE exported TEMPLATE ${template}`)
+  await closeDatabase(admin)
+  const database = openDatabase(onDatabase(url, 'exported'), {
+    poolSize: 2,
+    onError: (error) => log.warn({ err: error }),
+  })
+  try {
+    return await exportOf(database)
+  } finally {
+    await closeDatabase(database)
   }
 }
 

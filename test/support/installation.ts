@@ -1,12 +1,17 @@
-// What a journey finds in place: an API, people, clients. Made through the rooms, as an operator would.
+// What a journey finds in place: an API, people, clients. An operator's installation made it, exported it, and this one applied the export: so
+// every journey also shows that what comes out of a file is an installation in which everything works.
 import { randomBytes } from 'node:crypto'
+import { inject } from 'vitest'
 import { createApi } from '#src/apis/apis.ts'
 import type { Change } from '#src/audit/change.ts'
 import { createClient } from '#src/clients/clients.ts'
 import type { ClientInput } from '#src/clients/settings.ts'
 import type { Database } from '#src/db/database.ts'
+import { applyDeclaration } from '#src/declaration/apply.ts'
+import { exportDeclaration } from '#src/declaration/export.ts'
+import { parseDeclaration } from '#src/declaration/parse.ts'
 import { hashPassword } from '#src/factors/password.ts'
-import { createUser } from '#src/users/users.ts'
+import { createUser, findUserByEmail } from '#src/users/users.ts'
 
 export const orders = 'https://api.example.com/orders'
 export const stock = 'https://api.example.com/stock'
@@ -15,8 +20,24 @@ export const change = (): Change => ({ now: new Date(), actor: { kind: 'cli' } }
 
 const callback = 'https://shop.example/cb'
 
+/** The file, and what no export holds: the secret of its clients. */
+export type Exported = { file: string; secret: string }
+
+/** @param server with nothing in it yet. */
 export async function furnish(server: { database: Database; settle: () => Promise<unknown> }) {
   const { prisma } = server.database
+  // Outside a test run (npm run chaos) nobody has exported anything.
+  const { file, secret } = process.env.VITEST ? inject('installation') : await exportOf(server.database)
+  await applyDeclaration(server.database, parseDeclaration(file), { ...change(), prune: false, dryRun: false })
+  await server.settle()
+  const alice = await findUserByEmail(prisma, 'alice@example.com')
+  if (!alice) throw new Error('nobody is called Alice in the export')
+  return { alice, secret, callback }
+}
+
+/** Furnishes a database through the rooms, as an operator would, and exports it. */
+export async function exportOf(database: Database): Promise<Exported> {
+  const { prisma } = database
   await createApi(
     prisma,
     {
@@ -31,7 +52,7 @@ export async function furnish(server: { database: Database; settle: () => Promis
     { identifier: stock, name: 'Stock', accessTokenFormat: 'opaque', scopes: { 'stock:read': 'See stock' } },
     change(),
   )
-  const alice = await createUser(
+  await createUser(
     prisma,
     {
       email: 'Alice@Example.com',
@@ -74,6 +95,5 @@ export async function furnish(server: { database: Database; settle: () => Promis
     ],
   })
   await prisma.configurationVersion.update({ where: { id: 1 }, data: { version: { increment: 1 } } })
-  await server.settle()
-  return { alice, secret, callback }
+  return { file: await exportDeclaration(prisma), secret }
 }

@@ -101,3 +101,15 @@ export async function freePort(): Promise<number> {
   if (typeof address !== 'object' || !address) throw new Error('no port')
   return address.port
 }
+
+/** Waits until every process that answers at this address knows this client: an engine is built anew for a changed configuration.
+ *  @param client with its own redirect URI, to which a known client is sent back with what its request lacks. */
+export async function knownEverywhere(url: string, client: { client_id: string; redirect_uri: string }): Promise<void> {
+  const address = `${url}/oauth/authorize?${new URLSearchParams(client)}`
+  for (let inARow = 0, end = Date.now() + 30_000; inARow < 12; ) {
+    const { status } = await fetch(address, { headers: { Connection: 'close' }, redirect: 'manual' })
+    inARow = status === 303 ? inARow + 1 : 0
+    if (Date.now() > end) throw new Error(`${client.client_id} is not known everywhere: ${status}`)
+    if (inARow === 0) await delay(50)
+  }
+}

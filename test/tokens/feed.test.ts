@@ -299,7 +299,7 @@ describe('watching', () => {
     await endUserTokens(prisma, before, change)
     const observed: number[] = []
     const watch = watchRevocations({ database: { pool }, log, observe: (seconds) => observed.push(seconds) })
-    await new Promise((resolve) => setTimeout(resolve, 500))
+    await new Promise((resolve) => setTimeout(resolve, 1_500)) // it has looked where the record stands
     expect(observed).toEqual([])
     await endUserTokens(prisma, during, change)
     await revoke(prisma, { kind: 'before', moment: new Date('2026-01-02T00:00:00Z') }, change)
@@ -329,7 +329,7 @@ describe('watching', () => {
     await new Promise((resolve) => setTimeout(resolve, 1_000))
     expect(lines.filter((line) => line.includes('revocations.poll_failed'))).toHaveLength(1)
     away = false
-    await new Promise((resolve) => setTimeout(resolve, 500))
+    await new Promise((resolve) => setTimeout(resolve, 1_500))
     await endUserTokens(prisma, await person(), change)
     await expect.poll(() => observed.length, { timeout: 5_000 }).toBe(1)
     await watch.stop()
