@@ -16,7 +16,7 @@ export default defineConfig({
         exclude: [...journeys, ...contract, ...processes],
         order: 0,
         workers: 2,
-        timeout: 15_000,
+        timeout: 30_000,
       }),
       // the storage adapter, on the oldest and on the newest PostgreSQL
       project('contract', { include: contract, order: 1, workers: 2, timeout: 60_000 }),
@@ -42,7 +42,7 @@ function project(
       fileParallelism: options.workers > 1,
       sequence: { groupOrder: options.order },
       testTimeout: options.timeout,
-      hookTimeout: options.timeout,
+      hookTimeout: 2 * options.timeout,
       expect: { poll: { timeout: 10_000 } },
     },
   }

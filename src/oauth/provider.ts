@@ -66,6 +66,11 @@ export async function createProviderSource(deps: ProviderDeps): Promise<Provider
     })
     return refreshing
   }
+  // A read that is under way may have begun before the change that the caller means.
+  const refreshAfresh = async () => {
+    await refreshing?.catch(() => undefined)
+    await refreshOnce()
+  }
   let failing = false
   const timer = setInterval(() => {
     refreshOnce().then(
@@ -80,7 +85,7 @@ export async function createProviderSource(deps: ProviderDeps): Promise<Provider
   }, pollMilliseconds)
   timer.unref()
 
-  return { current: () => current, refresh: refreshOnce, stop: () => clearInterval(timer) }
+  return { current: () => current, refresh: refreshAfresh, stop: () => clearInterval(timer) }
 }
 
 function buildEngine(snapshot: Snapshot, deps: ProviderDeps): Engine {

@@ -1,7 +1,7 @@
 // The engine is rebuilt when the configuration moves, while requests are under way (oauth/provider.ts).
 import { randomBytes } from 'node:crypto'
 import { request } from 'node:http'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { createApi } from '#src/apis/apis.ts'
 import { createSecretKeys } from '#src/keys/secret-key.ts'
 import { loadSigningKeys, SigningKeysUnreadable } from '#src/keys/signing-keys.ts'
@@ -41,6 +41,26 @@ test('a request in flight finishes on the engine it began with; the next meets t
   slow.end(body.slice(10))
   expect(await answered).toBe(200)
   expect(server.app.providers.current().snapshot.apis.has('https://new.example')).toBe(true)
+})
+
+test('who just changed something and asks is not put off with a read that began before', async () => {
+  const { pool } = server.database
+  const read = pool.query.bind(pool) as (...args: unknown[]) => Promise<unknown>
+  const held = Promise.withResolvers<void>()
+  await server.settle()
+  vi.spyOn(pool, 'query').mockImplementationOnce((async (...args: unknown[]) => {
+    const found = await read(...args)
+    await held.promise
+    return found
+  }) as unknown as typeof pool.query)
+  const underWay = server.app.providers.refresh()
+  await vi.waitFor(() => expect(pool.query).toHaveBeenCalled())
+  await createApi(server.database.prisma, { identifier: 'https://newer.example', name: 'Newer' }, change())
+  const settled = server.settle()
+  held.resolve()
+  await Promise.all([underWay, settled])
+  expect(server.app.providers.current().snapshot.apis.has('https://newer.example')).toBe(true)
+  vi.restoreAllMocks()
 })
 
 test('nothing is rebuilt while nothing changes', async () => {

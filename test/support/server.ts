@@ -43,6 +43,7 @@ export async function startServer(
   } = {},
 ): Promise<TestServer> {
   const listener = createServer()
+  listener.keepAliveTimeout = 60_000 // a busy machine must not close a connection just as the next request is sent on it
   const port = await listen(listener)
   const own: TestDatabase | undefined = options.share
     ? undefined
