@@ -5,12 +5,14 @@ import { endOfRetention, removeOldEvents } from './audit/retention.ts'
 import { auditBacklog } from './audit/seal.ts'
 import { createAuditStream } from './audit/stream.ts'
 import { bootstrap } from './bootstrap/bootstrap.ts'
+import { endLeftTrials, isTrialLeft } from './clients/trials.ts'
 import type { Config } from './config.ts'
 import { closeDatabase, type Database, openDatabase } from './db/database.ts'
 import { migrate } from './db/migrate.ts'
 import { untilReachable } from './db/reachable.ts'
 import { passwordHashing } from './factors/password.ts'
 import { settlePasswords } from './factors/password-settings.ts'
+import { createJobRecords } from './jobs/records.ts'
 import { createSchedule, type JobContext } from './jobs/schedule.ts'
 import { careForSigningKeys } from './keys/key-rotation.ts'
 import { isMoveDue, moveToNewestKey, noteSecretKeys, readSealing } from './keys/seal-rotation.ts'
@@ -185,6 +187,16 @@ export async function run(given: Config): Promise<void> {
               context.signal,
             ),
         },
+        {
+          name: 'trials',
+          everySeconds: 300,
+          isDue: ({ database: { prisma }, now }) => isTrialLeft(prisma, now()),
+          async run({ database: { prisma }, now, signal }) {
+            const change = { now: now(), actor: { kind: 'system', id: 'trials' } } as const
+            const done = await endLeftTrials(prisma, change, signal)
+            log.info({ event: 'client.trials_ended', ...done })
+          },
+        },
         { name: 'mail', everySeconds: 1, isDue: sender.isDue, run: ({ signal }) => sender.run(signal) },
         { name: 'webhooks', everySeconds: 1, isDue: webhooks.isDue, run: ({ signal }) => webhooks.run(signal) },
         {
@@ -232,6 +244,7 @@ export async function run(given: Config): Promise<void> {
             ]
           : []),
       ],
+      records: createJobRecords(database, { now }),
       onRun: ({ job, outcome, seconds }) => metrics.jobRun(job, outcome, seconds),
     })
   }

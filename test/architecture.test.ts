@@ -221,7 +221,7 @@ const arrows: Record<string, Record<string, string>> = {
 
   interaction: door,
   account: { ...door, 'browser-name': 'devices in words' },
-  admin: { ...door, bootstrap: 'the set-up code', 'browser-name': 'devices in words' },
+  admin: { ...door, bootstrap: 'the set-up code', 'browser-name': 'devices in words', jobs: 'how they went' },
   gate: door,
   dev: door,
 
@@ -266,6 +266,7 @@ const arrows: Record<string, Record<string, string>> = {
     ...floor,
     db: 'opens, migrates',
     audit: 'sealing, sending and removing the record',
+    clients: 'trials that nobody ended',
     keys: 'SECRET_KEY',
     bootstrap: 'before it listens',
     jobs: 'scheduled work',

@@ -9,6 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { type Database, isUnavailable } from '#src/db/database.ts'
 import { type HeldLock, tryHeldLock } from '#src/db/held-lock.ts'
 import type { Log } from '#src/log.ts'
+import type { JobRecords } from './records.ts'
 
 export type JobContext = {
   database: Database
@@ -48,11 +49,14 @@ export function createSchedule(deps: {
   jobs: readonly Job[]
   /** Told of every run of this process, for metrics. */
   onRun?: (run: JobRun) => void
+  /** Keeps how they went. */
+  records?: JobRecords
   random?: () => number
   /** See db/held-lock.ts. */
   lockSilenceSeconds?: number
 }): Schedule {
-  const { database, log, now, jobs, onRun = () => undefined, random = Math.random, lockSilenceSeconds = 15 } = deps
+  const { database, log, now, jobs, onRun = () => undefined, records } = deps
+  const { random = Math.random, lockSilenceSeconds = 15 } = deps
   const stopping = new AbortController()
   const held = new Set<HeldLock>()
   let loops: Promise<void>[] = []
@@ -60,7 +64,9 @@ export function createSchedule(deps: {
 
   return {
     start() {
-      if (loops.length === 0) loops = jobs.map(repeat)
+      if (loops.length > 0) return
+      const begun = keep(() => records?.begin(jobs))
+      loops = jobs.map((job) => begun.then(() => repeat(job)))
     },
     async stop({ withinSeconds = 2 } = {}) {
       stopping.abort()
@@ -84,7 +90,9 @@ export function createSchedule(deps: {
 
   async function attempt(job: Job): Promise<void> {
     try {
-      if (job.isDue && !(await job.isDue({ database, now }))) return reachable(true)
+      const isDue = !job.isDue || (await job.isDue({ database, now }))
+      await keep(() => records?.looked(job))
+      if (!isDue) return reachable(true)
       const lock = await tryHeldLock(database, [jobLocks, keyOf(job.name)], { silenceSeconds: lockSilenceSeconds })
       reachable(true)
       if (!lock) return
@@ -104,15 +112,31 @@ export function createSchedule(deps: {
   async function run(job: Job, lock: HeldLock): Promise<void> {
     const signal = AbortSignal.any([stopping.signal, lock.lost])
     const begun = performance.now()
-    const report = (outcome: JobRun['outcome']) =>
-      onRun({ job: job.name, seconds: (performance.now() - begun) / 1000, outcome })
+    const beganAt = now()
+    const report = async (outcome: JobRun['outcome']) => {
+      const done: JobRun = { job: job.name, seconds: (performance.now() - begun) / 1000, outcome }
+      onRun(done)
+      await keep(() => records?.ran(job, beganAt, done))
+    }
     try {
       await job.run({ database, log, now, signal })
-      report(signal.aborted ? 'stopped' : 'done')
     } catch (error) {
-      report(signal.aborted ? 'stopped' : 'failed')
+      await report(signal.aborted ? 'stopped' : 'failed')
       if (isUnavailable(error)) reachable(false, error)
       else if (!signal.aborted) log.error({ event: 'job.failed', job: job.name, err: error })
+      return
+    }
+    await report(signal.aborted ? 'stopped' : 'done')
+  }
+
+  /** Work is not held up by what is written about it. */
+  async function keep(write: () => Promise<void> | undefined): Promise<void> {
+    if (stopping.signal.aborted) return
+    try {
+      await write()
+    } catch (error) {
+      if (isUnavailable(error)) reachable(false, error)
+      else if (!stopping.signal.aborted) log.error({ event: 'job.not_recorded', err: error })
     }
   }
 

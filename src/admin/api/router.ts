@@ -18,6 +18,7 @@ import { clientRoutes } from './clients.ts'
 import { grantRoutes } from './grants.ts'
 import { doOnce } from './idempotency.ts'
 import { invitationRoutes } from './invitations.ts'
+import { jobRoutes } from './jobs.ts'
 import { keyRoutes } from './keys.ts'
 import { mailRoutes } from './mails.ts'
 import { readQuery } from './page.ts'
@@ -54,6 +55,7 @@ export const adminRoutes = (deps: AdminApiDeps): AdminRoute[] => [
   ...webhookRoutes(deps),
   ...mailRoutes(deps),
   ...settingRoutes(deps),
+  ...jobRoutes(deps),
 ]
 
 const noQuery = z.strictObject({})

@@ -86,7 +86,7 @@ const sweep: Read = async ({ database }, { words }) => {
       worst.seconds > lateSweepSeconds
         ? words.t('console.overview.sweepLate', { table: worst.table })
         : words.t('console.overview.sweepHint'),
-    href: undefined,
+    href: '/admin/settings/jobs',
     bad: worst.seconds > lateSweepSeconds,
   }
 }

@@ -62,6 +62,7 @@ import { reviewPages } from './reviews/review.ts'
 import { deleteRolePage, newRolePage, rolePage } from './roles/form.ts'
 import { rolesPage } from './roles/list.ts'
 import { testerPage } from './roles/tester.ts'
+import { jobsPage } from './settings/jobs.ts'
 import { previewPage } from './settings/preview.ts'
 import { settingsPage } from './settings/settings.ts'
 import { familyPages } from './tokens/family.ts'
@@ -159,6 +160,7 @@ export const consolePages = (deps: PageDeps): ConsolePage[] => [
   // Settings
   settingsPage(deps),
   previewPage(deps),
+  jobsPage(deps),
 ]
 
 /** Seconds: how long ago the sign-in may be for what is sensitive (ASVS 7.5.1). */
