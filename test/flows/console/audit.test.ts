@@ -29,7 +29,9 @@ const prisma = () => home.server.database.prisma
 const byOwner = () => ({ ...change(), actor: { kind: 'user' as const, id: home.owner.id } })
 const search = (query: Record<string, string>, person = owner) =>
   person.open(`/admin/audit?${new URLSearchParams(query)}`)
-const rowsOf = ({ text }: Page) => [...text.matchAll(/events\/\d+">([^<]+)</g)].map(([, event]) => event)
+/** What a line of the list says its event was; it may break between the parts of a name. */
+const rowsOf = ({ text }: Page) =>
+  [...text.matchAll(/events\/\d+">(.+?)<\/a>/g)].map(([, event = '']) => event.replaceAll('<wbr>', ''))
 const linkIn = ({ text }: Page, pattern: RegExp) => (pattern.exec(text)?.[1] ?? '').replaceAll('&amp;', '&')
 
 describe('a search', () => {

@@ -12,6 +12,8 @@ import { attempt, type ConsolePage, type ConsoleRequest, goOn, type PageDeps } f
 
 export type AuditPage = {
   input: Input
+  /** One of the filters that are seldom used is. */
+  isLong: boolean
   outcomes: readonly Choice[]
   /** The filters of the address as hidden fields of the form that keeps them. */
   filter: readonly (readonly [name: string, value: string])[]
@@ -20,7 +22,8 @@ export type AuditPage = {
   records: readonly {
     href: string
     at: Moment
-    event: string
+    /** In parts, between which a line may break. */
+    event: readonly string[]
     failed: boolean
     actor: Entity | undefined
     target: Entity | undefined
@@ -83,6 +86,7 @@ export function auditPage({ database, render }: PageDeps): ConsolePage {
       page,
       {
         input,
+        isLong: [input.client, input.address, input.request, input.decision].some((value) => value !== ''),
         filter: Object.entries(filter),
         viewName,
         outcomes: choices(
@@ -101,7 +105,7 @@ export function auditPage({ database, render }: PageDeps): ConsolePage {
         records: records.map((record) => ({
           href: `/admin/audit/events/${record.id}`,
           at: moment(words, record.at, now, person.zoneinfo),
-          event: record.event,
+          event: record.event.split(/(?<=[._])/),
           failed: record.outcome === 'failure',
           actor: entityOf(record.actorKind, record.actorId),
           target: entityOf(record.targetKind, record.targetId),
