@@ -18,6 +18,7 @@ import { relyingParty } from './factors/passkey.ts'
 import { createWebhookTransport } from './factors/webhook-transport.ts'
 import { createGatewaySessions } from './gate/gateway-session.ts'
 import { createGateRouter } from './gate/router.ts'
+import { whichRoute } from './gate/which-route.ts'
 import { loadAssets } from './http/assets.ts'
 import { cookieNames } from './http/cookies.ts'
 import { createCsrf } from './http/csrf.ts'
@@ -114,7 +115,7 @@ export async function createApp(deps: {
     rateLimits,
     receipts,
   })
-  const admin = { database, doors, now, config, secretKeys }
+  const admin = { database, doors, now, config, secretKeys, whichRoute }
   const adminApi = createAdminApiRouter(admin)
   const apiDocs = createApiDocsRouter({ routes: adminRoutes(admin), issuerUrl: config.issuerUrl, renderer })
   const leakedKeys = createLeakedKeysRouter({ database, secretKeys, rateLimits, now })

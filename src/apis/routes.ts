@@ -13,9 +13,9 @@ import { checkScopeName, isScopeToken } from './scope-names.ts'
 export type RouteRecord = Prisma.RouteGetPayload<object>
 
 /** Host, method and path together name a route. */
-type RouteKey = { host: string; method: string; path: string }
+export type RouteKey = { host: string; method: string; path: string }
 
-type RouteInput = {
+export type RouteInput = {
   api: string
   scopes?: string[] | undefined
   /** Any one of them will do. */
@@ -43,11 +43,25 @@ type RouteSettings = {
   position: number
 }
 
-const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
+export const routeMethods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
 
-class InvalidRoute extends Refusal {
+/** A request, as a gateway would tell of it. `path` may have a query behind it. */
+export type RouteQuestion = Readonly<{ method: string; scheme: 'http' | 'https'; host: string; path: string }>
+
+/** `unreadable`: two parties could read it in two ways, so it matches nothing. `sign_in`: the way back of a sign-in, which no route gets. */
+export type RouteAnswer =
+  | Readonly<{ route: RouteRecord; parameters: Readonly<Record<string, string>> }>
+  | Readonly<{ because: 'no_route' | 'unreadable' | 'sign_in' }>
+
+export class InvalidRoute extends Refusal {
   constructor(flaws: readonly Flaw[]) {
     super('invalid', flaws)
+  }
+}
+
+export class RouteNotFound extends Refusal {
+  constructor(id: string) {
+    super('missing', [{ field: 'id', problem: `${quote(id)} is not a route here`, fix: 'Read the list of routes.' }])
   }
 }
 
@@ -80,7 +94,7 @@ export function deleteRoute(db: Db, key: RouteKey, change: Change): Promise<void
 }
 
 export function checkRouteKey({ host, method, path }: RouteKey): Flaw[] {
-  const flaws = checkOneOf('method', method, methods)
+  const flaws = checkOneOf('method', method, routeMethods)
   if (!/^(?=.{1,255}$)([a-z0-9]([a-z0-9-]*[a-z0-9])?)(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:[1-9]\d{0,4})?$/.test(host))
     flaws.push({
       field: 'host',
@@ -170,7 +184,7 @@ function parametersOf(path: string): string[] {
   return [...path.matchAll(/\{([^{}/]*)\}/g)].map((match) => match[1] ?? '')
 }
 
-function recordRoute(tx: Prisma.TransactionClient, event: AuditEventName, key: RouteKey, change: Change) {
+export function recordRoute(tx: Prisma.TransactionClient, event: AuditEventName, key: RouteKey, change: Change) {
   return recordAudit(
     tx,
     { event, outcome: 'success', actor: change.actor, target: { kind: 'route', id: routeName(key) } },

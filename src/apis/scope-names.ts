@@ -27,6 +27,8 @@ export const ownScopes: Readonly<Record<string, string>> = {
   'reviews:write': 'Begin access reviews, and approve or revoke their lines',
   'roles:read': 'See roles and who holds them',
   'roles:write': 'Create, change and delete roles',
+  'routes:read': 'See gateway routes, and ask which one answers a request',
+  'routes:write': 'Create, change, order and delete gateway routes',
   'settings:read': 'See settings',
   'settings:write': 'Change settings',
   'tokens:read': 'See grants and tokens',

@@ -59,6 +59,7 @@ export const auditEvents = [
   'route.created',
   'route.updated',
   'route.deleted',
+  'route.reordered',
   'key.created',
   'key.activated',
   'key.retired',

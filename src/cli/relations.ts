@@ -8,7 +8,14 @@ import {
   type Relation,
   writeRelations,
 } from '#src/access/relations/relations.ts'
-import { formatRelation, InvalidRelation, parseEntity, parseSubject, readRelation } from '#src/access/relations/text.ts'
+import {
+  formatRelation,
+  InvalidRelation,
+  parseEntity,
+  parseRelationLines,
+  parseSubject,
+  readRelation,
+} from '#src/access/relations/text.ts'
 import type { Flaw } from '#src/refusal.ts'
 import type { CliDeps } from './deps.ts'
 import { cliChange, wholeNumber } from './input.ts'
@@ -90,15 +97,9 @@ export function register(program: Command, deps: CliDeps): void {
 
   async function readLines(given: readonly string[]): Promise<Relation[]> {
     if (given.length > 1) deps.fail('Send relations as arguments or on standard input, not both.')
-    const lines = (await text(process.stdin)).split(/\r?\n/)
-    const numbered = lines
-      .map((line, index) => ({ line: line.trim(), at: index + 1 }))
-      .filter(({ line }) => line !== '')
-    if (numbered.length === 0) deps.fail('There is no relation on standard input.')
-    return parse(
-      numbered.map(({ line }) => line),
-      (index) => `line ${numbered[index]?.at}`,
-    )
+    const relations = parseRelationLines(await text(process.stdin))
+    if (relations.length === 0) deps.fail('There is no relation on standard input.')
+    return relations
   }
 }
 

@@ -25,11 +25,22 @@ export function readOriginalRequest(ctx: Context, dialect: Dialect): OriginalReq
   const method = dialect === 'envoy' ? ctx.method : only(ctx, 'x-forwarded-method')
   const target = dialect === 'envoy' ? behindPrefix(ctx.req.url ?? '') : only(ctx, 'x-forwarded-uri')
   if (scheme !== 'http' && scheme !== 'https') return undefined
-  if (host === undefined || method === undefined || target === undefined || !methods.includes(method)) return undefined
-  const authority = plainHost(host, scheme)
+  if (host === undefined || method === undefined || target === undefined) return undefined
+  return plainRequest({ method, scheme, host, target })
+}
+
+/** @param told.target path and query. @returns undefined for what two parties could read in two ways. */
+export function plainRequest(told: {
+  method: string
+  scheme: OriginalRequest['scheme']
+  host: string
+  target: string
+}): OriginalRequest | undefined {
+  const { method, scheme, target } = told
+  const host = plainHost(told.host, scheme)
   const [path = '', ...query] = target.split('?')
-  if (authority === undefined || !isPlainPath(path)) return undefined
-  return { method, scheme, host: authority, path, query: query.join('?') }
+  if (host === undefined || !methods.includes(method) || !isPlainPath(path)) return undefined
+  return { method, scheme, host, path, query: query.join('?') }
 }
 
 /** Lower case, without the port that the scheme implies. */

@@ -35,10 +35,10 @@ export function formOf(
 
 /** The fields in order, repeats included, for requests that are passed on.
  *  @param options.lines fields whose text may have several lines and tabs; their line breaks become one character.
- *  @throws HttpError 400, 413, 415 */
+ *  @param options.limit bytes. @throws HttpError 400, 413, 415 */
 export async function readPairs(
   ctx: Context,
-  { lines = [] }: { lines?: readonly string[] } = {},
+  { lines = [], limit = usualLimit }: { lines?: readonly string[]; limit?: number } = {},
 ): Promise<[string, string][]> {
   if (!ctx.request.is('application/x-www-form-urlencoded'))
     throw new HttpError({
@@ -46,7 +46,7 @@ export async function readPairs(
       error: 'invalid_request',
       description: 'Send this form as application/x-www-form-urlencoded.',
     })
-  const body = await readBody(ctx)
+  const body = await readBody(ctx, 'form', limit)
   if (!isUtf8(body)) throw badRequest('The form is not valid UTF-8.')
   const parsed = parseUrlencoded(body.toString('utf8'))
   if ('malformed' in parsed) throw badRequest(`The field ${parsed.malformed} is not valid percent-encoded UTF-8.`)

@@ -54,6 +54,7 @@ export const publicTypes = {
   'route.created': { from: ['route.created'] },
   'route.updated': { from: ['route.updated'] },
   'route.deleted': { from: ['route.deleted'] },
+  'route.reordered': { from: ['route.reordered'], detail: ['moved'] },
   'api_key.created': { from: ['api_key.created'] },
   'api_key.rotated': { from: ['api_key.rotated'], detail: ['version'] },
   'api_key.revoked': { from: ['api_key.revoked'] },

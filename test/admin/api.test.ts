@@ -15,6 +15,7 @@ import { addClientSecret, newClientSecret } from '#src/clients/secrets.ts'
 import { readConfig } from '#src/config.ts'
 import { accountKey, reserveGuess } from '#src/factors/guessing.ts'
 import { replaceRecoveryCodes } from '#src/factors/recovery-code.ts'
+import { whichRoute } from '#src/gate/which-route.ts'
 import { createRateLimits } from '#src/http/rate-limits.ts'
 import { requestContext } from '#src/http/request-context.ts'
 import { createSecretKeys } from '#src/keys/secret-key.ts'
@@ -92,6 +93,7 @@ beforeAll(async () => {
     database: created.database,
     now,
     secretKeys,
+    whichRoute,
     config: { ...config, issuerUrl: 'http://localhost:3000', signUp: 'invitation', apiKeys: usualApiKeyRules },
     doors: createTwoDoors({
       database: created.database,

@@ -171,3 +171,27 @@ describe('refuses, and changes nothing', () => {
     expect((await post({ write: ['a:1#b@c:1'] }, undefined, '/relations?write=a')).status).toBe(400)
   })
 })
+
+describe('a question', () => {
+  const check = (query: string, scope = 'relations:read') => call(`/relations/check?${query}`, scope)
+
+  test('is answered with the relations that it comes by', async () => {
+    const write = ['order:88#parent@folder:7', 'folder:7#viewer@group:eng#member', 'group:eng#member@user:42']
+    await post({ write })
+    const yes = await check('object=order:88&relation=viewer&subject=user:42')
+    expect([yes.status, yes.body.holds, yes.body.way.map(formatRelation)]).toEqual([200, true, write])
+    expect((await check('object=order:88&relation=owner&subject=user:42')).body).toEqual({ holds: false, way: [] })
+  })
+
+  test.each([
+    ['object=order:88&relation=Owner&subject=user:42', 422],
+    ['object=order&relation=owner&subject=user:42', 422],
+    ['object=order:88&relation=owner', 400],
+  ])('%s is refused', async (query, status) => {
+    expect((await check(query)).status).toBe(status)
+  })
+
+  test('needs the scope to see them', async () => {
+    expect((await check('object=order:88&relation=owner&subject=user:42', 'relations:write')).status).toBe(403)
+  })
+})

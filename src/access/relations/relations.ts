@@ -152,16 +152,18 @@ function columnsOf(relations: readonly Relation[]) {
 
 export type RelationFilter = {
   object?: EntityRef | undefined
+  /** All objects of a type: instead of an object, and without a subject, for which no index would help. */
+  objectType?: string | undefined
   relation?: string | undefined
   subject?: SubjectRef | undefined
 }
 export type RelationPage = { after?: string | undefined; limit: number }
 
-/** Rows as they were written, in a fixed order: those of one object, of one subject, or all. A subject without a relation means the rows that
+/** Rows as they were written, in a fixed order: those of one object, of a type of objects, of one subject, or all. A subject without a relation means the rows that
  *  name it alone. @param page.limit 1 to 1,000. @throws InvalidRelation */
 export async function listRelations(
   { pool }: Database,
-  { object, relation, subject }: RelationFilter,
+  { object, objectType, relation, subject }: RelationFilter,
   page: RelationPage,
 ): Promise<{ relations: Relation[]; next: string | null }> {
   if (relation !== undefined && !object && !subject)
@@ -173,10 +175,19 @@ export async function listRelations(
       },
     ])
   if (relation !== undefined) refuse(checkRelationName('relation', relation))
+  if (objectType !== undefined && (object || subject))
+    throw new InvalidRelation([
+      {
+        field: 'objectType',
+        problem: 'has an object or a subject beside it',
+        fix: 'Name the object, or the type alone.',
+      },
+    ])
   const values: unknown[] = []
   const given = (value: unknown) => `$${values.push(value)}`
   const where: string[] = []
   if (object) where.push(`object_type = ${given(object.type)}`, `object_id = ${given(object.id)}`)
+  else if (objectType !== undefined) where.push(`object_type = ${given(objectType)}`)
   if (relation !== undefined) where.push(`relation = ${given(relation)}`)
   if (subject)
     where.push(

@@ -66,6 +66,20 @@ export function readRelation(given: Relation | string, field: string): { relatio
   return flaws.length > 0 ? { flaws } : { relation }
 }
 
+/** One a line; empty ones count as lines and stand for nothing. @throws InvalidRelation that names the lines of the first twenty flaws */
+export function parseRelationLines(text: string): Relation[] {
+  const flaws: Flaw[] = []
+  const relations = text.split(/\r?\n/).flatMap((line, index) => {
+    if (line.trim() === '') return []
+    const read = readRelation(line.trim(), `line ${index + 1}`)
+    if ('relation' in read) return [read.relation]
+    flaws.push(...read.flaws)
+    return []
+  })
+  if (flaws.length > 0) throw new InvalidRelation(flaws.slice(0, 20))
+  return relations
+}
+
 export function checkRelationName(field: string, text: string): Flaw[] {
   if (isRelationName(text)) return []
   return [

@@ -1,7 +1,8 @@
 // /api/v1/relations: who stands how to what. Written in bulk, as text or in parts; what is written twice is there once.
 import { z } from 'zod'
-import { listRelations, writeRelations } from '#src/access/relations/relations.ts'
-import { parseEntity, parseSubject } from '#src/access/relations/text.ts'
+import { holdsRelation, listRelations, writeRelations } from '#src/access/relations/relations.ts'
+import { checkRelationName, parseEntity, parseSubject, refuse } from '#src/access/relations/text.ts'
+import { wayOf } from '#src/access/relations/way.ts'
 import { listOf, pageOf } from './page.ts'
 import { type AdminApiDeps, type AdminRoute, route } from './route.ts'
 
@@ -28,6 +29,28 @@ export function relationRoutes({ database }: AdminApiDeps): AdminRoute[] {
         }
         const { relations, next } = await listRelations(database, filter, page)
         return { data: relations, next }
+      },
+    }),
+
+    route('get /relations/check', {
+      scope: 'relations:read',
+      name: 'checkRelation',
+      summary: 'Ask whether somebody stands so to an object, and by which relations',
+      query: z.strictObject({
+        object: z.string().meta({ description: 'As in order:88' }),
+        relation: z.string(),
+        subject: z.string().meta({ description: 'As in user:42: somebody, not a set' }),
+      }),
+      answer: z.strictObject({
+        holds: z.boolean(),
+        way: z.array(relationParts).meta({ description: 'From the object to the subject, one of the shortest ways.' }),
+      }),
+      async handle({ query: { relation, ...query } }) {
+        const [object, subject] = [parseEntity(query.object, 'object'), parseEntity(query.subject, 'subject')]
+        refuse(checkRelationName('relation', relation))
+        const holds = await holdsRelation(database, subject, relation, object)
+        const way = holds ? await wayOf(database, subject, relation, object) : []
+        return { holds, way: [...(way ?? [])] }
       },
     }),
 

@@ -4,6 +4,7 @@ import { Readable } from 'node:stream'
 import type { Context } from 'koa'
 import { z } from 'zod'
 import type { AdminGuardDeps, Caller } from '#src/admin/guard.ts'
+import type { RouteAnswer, RouteQuestion, RouteRecord } from '#src/apis/routes.ts'
 import type { Change } from '#src/audit/change.ts'
 import type { Installation } from '#src/checkup/finding.ts'
 import type { Config } from '#src/config.ts'
@@ -17,6 +18,8 @@ export type AdminApiDeps = AdminGuardDeps & {
   config: Pick<Config, 'signUp' | 'apiKeys' | 'inForce' | 'decisionReceiptsPermitted' | 'webhookNetworks'> &
     Installation['config']
   secretKeys: SecretKeys
+  /** The gate's own matcher. @param routes in the order in which they are tried. */
+  whichRoute(routes: readonly RouteRecord[], question: RouteQuestion): RouteAnswer
 }
 
 /** One request, read and admitted. */

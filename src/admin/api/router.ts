@@ -15,6 +15,7 @@ import { apiRoutes } from './apis.ts'
 import { auditRoutes } from './audit.ts'
 import { checkupRoutes } from './checkup.ts'
 import { clientRoutes } from './clients.ts'
+import { gatewayRoutes } from './gateway-routes.ts'
 import { grantRoutes } from './grants.ts'
 import { doOnce } from './idempotency.ts'
 import { invitationRoutes } from './invitations.ts'
@@ -41,6 +42,7 @@ export const adminRoutes = (deps: AdminApiDeps): AdminRoute[] => [
   ...pushRoutes(deps),
   ...invitationRoutes(deps),
   ...apiRoutes(),
+  ...gatewayRoutes(deps),
   ...roleRoutes(deps),
   ...apiKeyRoutes(deps),
   ...keyRoutes(deps),

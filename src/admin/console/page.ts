@@ -2,6 +2,7 @@
 // call the same rooms as the admin API does; nothing can be done here that cannot be done there.
 import type { Context } from 'koa'
 import type { DecideDeps } from '#src/access/decide.ts'
+import type { AdminApiDeps } from '#src/admin/api/route.ts'
 import type { Bounds } from '#src/admin/bounds.ts'
 import type { Change } from '#src/audit/change.ts'
 import type { Config } from '#src/config.ts'
@@ -24,6 +25,8 @@ export type ConsoleDeps = {
   /** Those in force. */
   policiesOf: DecideDeps['policiesOf']
   /** Of the requests that this process answered, where somebody counts them. */
+  /** The gate's own matcher. */
+  whichRoute: AdminApiDeps['whichRoute']
   latency?: (() => Promise<Latency | undefined>) | undefined
   now: () => Date
 }
@@ -59,6 +62,8 @@ export type ConsolePage = {
   repeatable?: readonly string[]
   /** Fields that hold text of several lines. */
   lines?: readonly string[]
+  /** Bytes of its form, where it may hold more than others. */
+  formLimit?: number
   show?(request: ConsoleRequest): Promise<void>
   submit?(request: ConsoleRequest, form: Form): Promise<void>
 }
@@ -69,7 +74,9 @@ export const sections = {
   people: { path: '/admin/people', icon: 'people', scope: 'users:read' },
   applications: { path: '/admin/applications', icon: 'grid', scope: 'clients:read' },
   apis: { path: '/admin/apis', icon: 'cube', scope: 'apis:read' },
+  routes: { path: '/admin/routes', icon: 'route', scope: 'routes:read' },
   roles: { path: '/admin/roles', icon: 'shield', scope: 'roles:read' },
+  relations: { path: '/admin/relations', icon: 'link', scope: 'relations:read' },
   policies: { path: '/admin/policies', icon: 'scroll', scope: 'policies:read' },
   tokens: { path: '/admin/tokens', icon: 'tree', scope: 'tokens:read' },
   keys: { path: '/admin/keys', icon: 'passkey', scope: 'keys:read' },

@@ -57,11 +57,17 @@ import { newPolicyPage, policyPage } from './policies/form.ts'
 import { policiesPage } from './policies/list.ts'
 import { policyReplayPage, policyTryPage } from './policies/trial.ts'
 import { policyVersionPage } from './policies/version.ts'
+import { checkRelationPage } from './relations/check.ts'
+import { relationsPage } from './relations/list.ts'
+import { deleteRelationPage, writeRelationsPage } from './relations/write.ts'
 import { reviewsPage } from './reviews/list.ts'
 import { reviewPages } from './reviews/review.ts'
 import { deleteRolePage, newRolePage, rolePage } from './roles/form.ts'
 import { rolesPage } from './roles/list.ts'
 import { testerPage } from './roles/tester.ts'
+import { deleteRoutePage, newRoutePage, routePage } from './routes/form.ts'
+import { routesPage } from './routes/list.ts'
+import { routeTesterPage } from './routes/tester.ts'
 import { jobsPage } from './settings/jobs.ts'
 import { previewPage } from './settings/preview.ts'
 import { settingsPage } from './settings/settings.ts'
@@ -101,12 +107,25 @@ export const consolePages = (deps: PageDeps): ConsolePage[] => [
   apiPage(deps),
   deleteApiPage(deps),
 
+  // Gateway routes
+  routesPage(deps),
+  newRoutePage(deps),
+  routeTesterPage(deps),
+  routePage(deps),
+  deleteRoutePage(deps),
+
   // Roles
   rolesPage(deps),
   newRolePage(deps),
   testerPage(deps),
   rolePage(deps),
   deleteRolePage(deps),
+
+  // Relations
+  relationsPage(deps),
+  writeRelationsPage(deps),
+  deleteRelationPage(deps),
+  checkRelationPage(deps),
 
   // Policies
   policiesPage(deps),
@@ -202,7 +221,10 @@ export function createConsoleRouter(deps: ConsoleDeps & { visitors: Visitors; cs
       router.post(page.path, async (ctx) => {
         const admitted = await door.enter(ctx, page.scope)
         if (!admitted) return
-        const pairs = await readPairs(ctx, { lines: page.lines ?? [] })
+        const pairs = await readPairs(ctx, {
+          lines: page.lines ?? [],
+          ...(page.formLimit && { limit: page.formLimit }),
+        })
         const form = formOf(pairs, { repeatable: page.repeatable ?? [] })
         csrf.verify(ctx, form, { binding: bindingOf(admitted) })
         const needed = page.writes ?? page.scope

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createApiKey } from '#src/access/api-keys/api-keys.ts'
 import { createPolicy } from '#src/access/policies/policies.ts'
+import { writeRelations } from '#src/access/relations/relations.ts'
 import { createRole } from '#src/access/roles.ts'
 import { createView } from '#src/audit/views.ts'
 import { createReview } from '#src/review/reviews.ts'
@@ -30,6 +31,8 @@ const raw =
 
 let home: ConsoleHome
 let owner: Person
+/** As an id: without spaces at its ends. */
+const written = payload.replaceAll(' ', '').slice(0, 250)
 
 beforeAll(async () => {
   home = await startConsole()
@@ -72,6 +75,13 @@ beforeAll(async () => {
   await prisma.accessReview.updateMany({ data: { name: payload } })
   await prisma.accessReviewLine.updateMany({ data: { target: payload, note: payload } })
   await prisma.mail.updateMany({ data: { problem: payload } })
+  const parts = { object: { type: 'order', id: written }, relation: 'owner', subject: { type: 'user', id: written } }
+  await writeRelations(prisma, { write: [parts] }, change())
+  const settings = { apiIdentifier: orders, position: 0, scopes: [payload], roles: [payload], acrValues: [payload] }
+  const route = { id: randomUUID(), host: payload, method: 'GET', path: `/${payload}`, relation: `${payload}@a:b` }
+  await prisma.route.create({ data: { ...route, ...settings } })
+  const job = { name: payload, everySeconds: 1, whenNeeded: false, lookedAt: new Date(), ranBy: payload }
+  await prisma.job.create({ data: job })
   await prisma.origin.updateMany({ data: { userAgent: payload, address: payload } })
   await prisma.token.updateMany({ data: { consumedAddress: payload } })
   const quoted = `'${payload.replaceAll("'", "''")}'`
@@ -92,6 +102,9 @@ test('no page that can be reached has any of it', async () => {
   waiting.push(`/admin/people?${new URLSearchParams({ q: payload.slice(0, 200), role: payload.slice(0, 100) })}`)
   const row = await home.server.database.prisma.token.findFirstOrThrow({ where: { grantId: { not: null } } })
   waiting.push(`/admin/tokens/families/${Buffer.from(row.id).toString('base64url')}`)
+  const asked = { subject: `user:${written}`, relation: 'owner', object: `order:${written}` }
+  waiting.push(`/admin/relations/check?${new URLSearchParams(asked)}`)
+  waiting.push(`/admin/routes/test?${new URLSearchParams({ address: `https://x/${payload.slice(0, 200)}` })}`)
   waiting.push('/admin/checkup/shrink?client=reports', '/admin/settings/preview?client=shop-web')
   waiting.push(`/admin/audit?${new URLSearchParams({ event: payload.slice(0, 100) })}`)
   /** One address of each page, and of lists one more: what differs is the id alone. */

@@ -27,6 +27,8 @@ export type ApiFormPage = {
   credentials: readonly { value: string; checked: boolean }[]
   claims: readonly { value: string; checked: boolean }[]
   deletion: string | undefined
+  /** To what others say of it. */
+  links: { routes: string; types: readonly string[] } | undefined
   flaws: readonly Flaw[]
 }
 
@@ -72,7 +74,13 @@ export function newApiPage({ database: { prisma }, render }: PageDeps): ConsoleP
   }
 
   async function show(request: ConsoleRequest, input: Input, flaws: readonly Flaw[], status: number) {
-    const shown = { title: request.words.t('console.apis.new'), seen: '', fixed: false, deletion: undefined }
+    const shown = {
+      title: request.words.t('console.apis.new'),
+      seen: '',
+      fixed: false,
+      deletion: undefined,
+      links: undefined,
+    }
     render(request, page, { ...shown, ...offered(input), flaws }, { section: 'apis', status })
   }
 }
@@ -102,11 +110,13 @@ export function apiPage({ database: { prisma }, render }: PageDeps): ConsolePage
     { input, seen, flaws }: { input: Input; seen: string; flaws: readonly Flaw[] },
     status: number,
   ) {
+    const query = new URLSearchParams({ api: api.identifier })
+    const links = { routes: `/admin/routes?${query}`, types: Object.keys(objectsOf(api)) }
     const deletion = api.builtIn ? undefined : `/admin/apis/${encodeURIComponent(api.identifier)}/delete`
     render(
       request,
       page,
-      { title: api.name, seen, fixed: api.builtIn, ...offered(input), deletion, flaws },
+      { title: api.name, seen, fixed: api.builtIn, ...offered(input), deletion, links, flaws },
       { section: 'apis', status },
     )
   }
