@@ -68,12 +68,6 @@ export async function pageRoutes(
   return { routes, next: found.length > page.limit && last ? placeOf(last) : null }
 }
 
-/** Hosts that have routes, and how many. */
-export async function countRoutesByHost(db: Db): Promise<{ host: string; routes: number }[]> {
-  const groups = await db.route.groupBy({ by: ['host'], _count: true, orderBy: { host: 'asc' } })
-  return groups.map(({ host, _count }) => ({ host, routes: _count }))
-}
-
 /** @param options.before the id of the route that it is to stand in front of; else it is tried last.
  *  @throws InvalidRoute, RouteExists */
 export function createRoute(

@@ -195,3 +195,14 @@ describe('a question', () => {
     expect((await check('object=order:88&relation=owner&subject=user:42', 'relations:write')).status).toBe(403)
   })
 })
+
+test('the objects of a type are a list of their own', async () => {
+  await post({ write: ['order:1#owner@user:1', 'doc:1#owner@user:1', 'order:2#owner@user:1'] })
+  const { body } = await list('?objectType=order&limit=1')
+  expect(body.data.map(formatRelation)).toEqual(['order:1#owner@user:1'])
+  expect((await list(`?objectType=order&after=${body.next}`)).body.data.map(formatRelation)).toEqual([
+    'order:2#owner@user:1',
+  ])
+  for (const query of ['objectType=Order', 'objectType=order&subject=user:1', 'objectType=order&object=order:1'])
+    expect((await list(`?${query}`)).status, query).toBe(422)
+})

@@ -16,6 +16,7 @@ import {
 } from './statements.ts'
 import {
   checkRelationName,
+  checkTypeName,
   type EntityRef,
   formatEntity,
   formatRelation,
@@ -183,6 +184,7 @@ export async function listRelations(
         fix: 'Name the object, or the type alone.',
       },
     ])
+  if (objectType !== undefined) refuse(checkTypeName('objectType', objectType))
   const values: unknown[] = []
   const given = (value: unknown) => `$${values.push(value)}`
   const where: string[] = []

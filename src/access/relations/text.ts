@@ -119,12 +119,7 @@ function checkSubject(field: string, subject: SubjectRef): Flaw[] {
 
 function checkEntity(field: string, ref: EntityRef): Flaw[] {
   const flaws: Flaw[] = []
-  if (!name.test(ref.type))
-    flaws.push({
-      field: `${field}.type`,
-      problem: `(${quote(ref.type)}) cannot be a type`,
-      fix: 'Use 1 to 64 lower-case letters, digits and underscores, beginning with a letter: order:88 has the type order.',
-    })
+  flaws.push(...checkTypeName(`${field}.type`, ref.type))
   if (!id.test(ref.id))
     flaws.push({
       field: `${field}.id`,
@@ -132,6 +127,17 @@ function checkEntity(field: string, ref: EntityRef): Flaw[] {
       fix: 'Use 1 to 256 printable characters without #, and no space at either end: order:88 has the id 88.',
     })
   return flaws
+}
+
+export function checkTypeName(field: string, text: string): Flaw[] {
+  if (name.test(text)) return []
+  return [
+    {
+      field,
+      problem: `(${quote(text)}) cannot be a type`,
+      fix: 'Use 1 to 64 lower-case letters, digits and underscores, beginning with a letter: order:88 has the type order.',
+    },
+  ]
 }
 
 function splitRelation(text: string): Relation | undefined {

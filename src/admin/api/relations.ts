@@ -11,19 +11,24 @@ export function relationRoutes({ database }: AdminApiDeps): AdminRoute[] {
     route('get /relations', {
       scope: 'relations:read',
       name: 'listRelations',
-      summary: 'List relations: those of an object, of a subject, or all',
+      summary: 'List relations: those of an object, of a type of objects, of a subject, or all',
       query: pageOf(
         {
           object: z.string().optional().meta({ description: 'As in order:88' }),
+          objectType: z
+            .string()
+            .optional()
+            .meta({ description: 'Alone: the relations of all objects of a type, as in order' }),
           relation: z.string().optional(),
           subject: z.string().optional().meta({ description: 'As in user:42 or group:staff#member' }),
         },
         { usual: 100, most: 1000, longest: 8000 },
       ),
       answer: listOf(relationParts),
-      async handle({ query: { object, relation, subject, ...page } }) {
+      async handle({ query: { object, objectType, relation, subject, ...page } }) {
         const filter = {
           object: object === undefined ? undefined : parseEntity(object, 'object'),
+          objectType,
           relation,
           subject: subject === undefined ? undefined : parseSubject(subject, 'subject'),
         }

@@ -149,6 +149,8 @@ test('a long list goes on where it ended', async () => {
   const second = await owner.open(next)
   expect([first.text.includes('>/99<'), second.text.includes('>/99<')]).toEqual([true, false])
   expect(second.text).toContain('>/100<')
+  const wrong = await owner.open(`${path}?after=nothing`)
+  expect([wrong.status, wrong.text.includes('role="alert"')]).toEqual([422, true])
 })
 
 test('the tester says which route answers, and why none does', async () => {

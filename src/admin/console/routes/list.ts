@@ -1,6 +1,6 @@
 // Routes of gateways, in the order in which they are tried, and moving one.
 import { listApis } from '#src/apis/apis.ts'
-import { countRoutesByHost, pageRoutes } from '#src/apis/route-editing.ts'
+import { pageRoutes } from '#src/apis/route-editing.ts'
 import { coveredRoutes, describeOrder, moveRoute } from '#src/apis/route-order.ts'
 import { listRoutes, routeName } from '#src/apis/routes.ts'
 import { fingerprint } from '#src/editing.ts'
@@ -70,33 +70,26 @@ export function routesPage({ database: { prisma }, render }: PageDeps): ConsoleP
     status: number,
   ): Promise<void> {
     const { ctx, words } = request
-    const [all, apis, hosts, found] = await Promise.all([
+    const after = textOf(ctx, 'after', 4000) || undefined
+    const filter = { host: host || undefined, api: api || undefined }
+    const [all, apis, found] = await Promise.all([
       listRoutes(prisma),
       listApis(prisma),
-      countRoutesByHost(prisma),
-      pageRoutes(
-        prisma,
-        { host: host || undefined, api: api || undefined },
-        { after: textOf(ctx, 'after', 4000) || undefined, limit: perPage },
-      ),
+      attempt(() => pageRoutes(prisma, filter, { after, limit: perPage })),
     ])
+    const { routes, next } = found.ok ? found.value : { routes: [], next: null }
     const nameOf = new Map(apis.map(({ identifier, name }) => [identifier, name]))
     const covered = coveredRoutes(all)
     const names = new Map(all.map((route) => [route.id, routeName(route)]))
-    const ends = (last: boolean) =>
-      new Set(
-        hosts.map(
-          (one) =>
-            (last ? all.findLast(({ host: at }) => at === one.host) : all.find(({ host: at }) => at === one.host))?.id,
-        ),
-      )
-    const [firsts, lasts] = [ends(false), ends(true)]
+    const hosts = Map.groupBy(all, (route) => route.host)
+    const firsts = new Set([...hosts.values()].map((those) => those.at(0)?.id))
+    const lasts = new Set([...hosts.values()].map((those) => those.at(-1)?.id))
     render(
       request,
       page,
       {
         hosts: choices(
-          hosts.map((one) => [one.host, `${one.host} (${one.routes})`]),
+          [...hosts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, those]) => [name, `${name} (${those.length})`]),
           host,
           words.t('console.any'),
         ),
@@ -107,7 +100,7 @@ export function routesPage({ database: { prisma }, render }: PageDeps): ConsoleP
         ),
         ...{ host, api },
         seen: fingerprint(describeOrder(all)),
-        routes: found.routes.map((route) => ({
+        routes: routes.map((route) => ({
           href: hrefOf(route),
           name: routeName(route),
           ...{ method: route.method, host: route.host, path: route.path, api: nameOf.get(route.apiIdentifier) ?? '' },
@@ -117,10 +110,10 @@ export function routesPage({ database: { prisma }, render }: PageDeps): ConsoleP
           up: firsts.has(route.id) ? undefined : `up ${route.id}`,
           down: lasts.has(route.id) ? undefined : `down ${route.id}`,
         })),
-        next: found.next === null ? undefined : addressOf({ host, api }, found.next),
-        flaws,
+        next: next === null ? undefined : addressOf({ host, api }, next),
+        flaws: found.ok ? flaws : found.flaws,
       },
-      { section: 'routes', status },
+      { section: 'routes', status: found.ok ? status : found.status },
     )
   }
 }
