@@ -93,6 +93,13 @@ const variables = {
     default: undefined,
     about: 'A declarative file (YAML), applied at start without pruning, before /readyz answers 200.',
   },
+  SECRETS_DIR: {
+    group: 'storage',
+    schema: z.string().min(1),
+    default: '/run/secrets',
+    about:
+      'Where files with secrets lie that a declarative file may name (`clientSecretFile`), besides its own folder. Files that hold secrets of the server itself cannot be named.',
+  },
   ADMIN_EMAIL: {
     group: 'people',
     schema: z.email('must be an email address'),
@@ -422,6 +429,15 @@ export type SettingInForce = Readonly<{
   about: string
 }>
 
+/** What a declarative file may name in place of a secret (declaration/secrets.ts). A function, because the environment itself is no setting. */
+export type NamedSecrets = Readonly<{
+  /** 'ours': a variable that this server, or the driver of its database, reads itself. */
+  variable(name: string): { value: string | undefined } | 'ours'
+  directory: string
+  /** Folders and files that hold what is ours. */
+  ours: readonly string[]
+}>
+
 export type Config = Readonly<{
   production: boolean
   issuerUrl: string
@@ -434,6 +450,7 @@ export type Config = Readonly<{
   /** Undefined only outside production: then keys/secret-key.ts generates one into `dataDir`. The first writes, all read. */
   secretKeys: readonly Buffer[] | undefined
   configFile: string | undefined
+  namedSecrets: NamedSecrets
   adminEmail: string | undefined
   adminPassword: string | undefined
   smtp: SmtpServer | undefined
@@ -536,6 +553,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     dataDir: isAbsolute(values.DATA_DIR as string) ? (values.DATA_DIR as string) : resolve(values.DATA_DIR as string),
     secretKeys: values.SECRET_KEY as Buffer[] | undefined,
     configFile: values.SALLYPORT_CONFIG as string | undefined,
+    namedSecrets: namedSecrets(env, values),
     adminEmail: values.ADMIN_EMAIL as string | undefined,
     adminPassword: values.ADMIN_PASSWORD as string | undefined,
     smtp: values.SMTP_URL as SmtpServer | undefined,
@@ -591,6 +609,17 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     themeCss: values.THEME_CSS as string | undefined,
     shutdownTimeoutSeconds: values.SHUTDOWN_TIMEOUT_SECONDS as number,
     inForce: Object.freeze(inForce),
+  })
+}
+
+function namedSecrets(env: NodeJS.ProcessEnv, values: Record<string, unknown>): NamedSecrets {
+  const own = new Set(Object.keys(variables).flatMap((name) => [name, `${name}_FILE`]))
+  const files = Object.keys(variables).flatMap((name) => env[`${name}_FILE`] || [])
+  return Object.freeze({
+    // libpq and pg read PGPASSWORD and its like.
+    variable: (name) => (own.has(name) || /^PG[A-Z]/.test(name) ? 'ours' : { value: env[name] }),
+    directory: values.SECRETS_DIR as string,
+    ours: Object.freeze([values.DATA_DIR as string, ...files]),
   })
 }
 

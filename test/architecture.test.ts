@@ -126,6 +126,7 @@ const arrows: Record<string, Record<string, string>> = {
     factors: 'what counts as a second factor',
     keys: 'their age',
     tokens: 'what was used',
+    declaration: 'what differs from the file that was applied',
   },
   idempotency: { db: 'rows', keys: 'answers are sealed', refusal: floor.refusal },
   webhooks: {
@@ -168,6 +169,7 @@ const arrows: Record<string, Record<string, string>> = {
     factors: 'passwords of people in the file',
     access: 'roles, a section of the file',
     openapi: 'routes out of documents',
+    webhooks: 'a section of the file',
     refusal: floor.refusal,
   },
   probe: {

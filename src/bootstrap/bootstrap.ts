@@ -2,7 +2,7 @@
 //   a look -> own API and owner role -> signing keys -> SALLYPORT_CONFIG -> first administrator -> demo clients (development only)
 //   -> banner
 import { readFileSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { basename, dirname } from 'node:path'
 import type { Change } from '#src/audit/change.ts'
 import type { Config } from '#src/config.ts'
 import { readConfigurationVersion } from '#src/db/configuration-version.ts'
@@ -42,7 +42,7 @@ export async function bootstrap({
   if (!found.ownApi) await ensureOwnApi(database, ownApi, change)
   if (!found.ownerRole) await ensureOwnerRole(database, change)
   if (!found.signingKeys) await ensureSigningKeys(database, secretKeys, change.now)
-  if (config.configFile) await applyFile({ database, secretKeys, log }, config.configFile, change)
+  if (config.configFile) await applyFile({ database, secretKeys, log, config }, config.configFile, change)
   const setup = found.administrator ? undefined : await ensureFirstAdministrator(database, config, change)
   if (config.production && found.demo) await removeDemo(database, change)
   const demo = config.production ? undefined : await ensureDemo(database, secretKeys, ownApi, change)
@@ -50,7 +50,7 @@ export async function bootstrap({
 }
 
 async function applyFile(
-  { database, secretKeys, log }: { database: Database; secretKeys: SecretKeys; log: Log },
+  { database, secretKeys, log, config }: { database: Database; secretKeys: SecretKeys; log: Log; config: Config },
   file: string,
   change: Change,
 ): Promise<void> {
@@ -64,23 +64,27 @@ async function applyFile(
     { readLogos },
     { readPolicyTexts },
     { expandRoutes, namesDocuments },
+    { namesSecrets, resolveSecrets },
   ] = await Promise.all([
     import('#src/declaration/parse.ts'),
     import('#src/declaration/apply.ts'),
     import('#src/declaration/logos.ts'),
     import('#src/declaration/policy-texts.ts'),
     import('#src/declaration/routes.ts'),
+    import('#src/declaration/secrets.ts'),
   ])
   const written = parseDeclaration(text)
-  const declaration = expandRoutes(written, dirname(file))
+  const declaration = expandRoutes(resolveSecrets(written, dirname(file), config.namedSecrets), dirname(file))
   const logos = readLogos(declaration, dirname(file))
   const policyTexts = readPolicyTexts(declaration, dirname(file))
-  const named = { logos, policyTexts }
+  const webhookDeps = { secretKeys, networks: config.webhookNetworks }
+  const named = { logos, policyTexts, webhookDeps, file: basename(file) }
   const changes = await applyDeclaration(database, declaration, { ...change, prune: false, dryRun: false, ...named })
   log.info({ event: 'configuration.applied', file, changes: changes.length })
-  // People change without the configuration's version, and files that this one names without its text: such a file is compared at every start.
-  const namesFiles = logos.size > 0 || policyTexts.size > 0 || namesDocuments(written)
-  if (changes.length === 0 && !declaration.users && !namesFiles)
+  // People and webhooks change without the configuration's version, and files and variables that this one names without its text: such a file is compared at
+  // every start.
+  const namesOthers = logos.size > 0 || policyTexts.size > 0 || namesDocuments(written) || namesSecrets(written)
+  if (changes.length === 0 && !declaration.users && !declaration.webhooks && !namesOthers)
     await rememberApplied(database, secretKeys, { text, version })
 }
 

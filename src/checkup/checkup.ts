@@ -8,6 +8,7 @@ import { endlessKeys, idleKeys } from './api-keys.ts'
 import { backups } from './backups.ts'
 import { grantTypes, redirectUris, secrets } from './clients.ts'
 import { clock, mail, mode, proxies } from './deployment.ts'
+import { drift } from './drift.ts'
 import { type Check, type Finding, type Installation, most, type Severity, severities } from './finding.ts'
 import { secretKey, signingKeys } from './keys.ts'
 import { accessTokens, refreshTokens, sessions } from './lifetimes.ts'
@@ -32,6 +33,7 @@ export const checks: readonly Check[] = [
   secretKey,
   mail,
   backups,
+  drift,
 ]
 
 export type Report = {

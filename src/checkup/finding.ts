@@ -9,7 +9,18 @@ import type { SecretKeys } from '#src/keys/secret-key.ts'
 export const severities = ['critical', 'warning', 'note'] as const
 export type Severity = (typeof severities)[number]
 
-export const subjectKinds = ['installation', 'client', 'api', 'api_key', 'user', 'role', 'signing_key'] as const
+export const subjectKinds = [
+  'installation',
+  'client',
+  'api',
+  'api_key',
+  'user',
+  'role',
+  'route',
+  'policy',
+  'webhook',
+  'signing_key',
+] as const
 
 export type Finding = {
   /** Stable: `<check>` or `<check>:<id of the subject>`. */

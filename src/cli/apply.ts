@@ -1,12 +1,13 @@
 // sallyport apply: make the configuration what a file says. One transaction: everything or nothing.
 import { readFileSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { basename, dirname } from 'node:path'
 import type { Command } from 'commander'
 import { applyDeclaration } from '#src/declaration/apply.ts'
 import { readLogos } from '#src/declaration/logos.ts'
 import { parseDeclaration } from '#src/declaration/parse.ts'
 import { readPolicyTexts } from '#src/declaration/policy-texts.ts'
 import { expandRoutes } from '#src/declaration/routes.ts'
+import { resolveSecrets } from '#src/declaration/secrets.ts'
 import type { PlannedChange } from '#src/declaration/steps.ts'
 import { settlePasswords } from '#src/factors/password-settings.ts'
 import type { CliDeps } from './deps.ts'
@@ -22,11 +23,15 @@ export function register(program: Command, deps: CliDeps): void {
     .option('--prune', 'also remove what the sections of the file do not list', false)
     .action(async ({ file, dryRun, prune }: { file: string; dryRun: boolean; prune: boolean }) => {
       settlePasswords(deps.config())
-      const declaration = expandRoutes(parseDeclaration(readText(deps, file)), dirname(file))
-      const logos = readLogos(declaration, dirname(file))
-      const policyTexts = readPolicyTexts(declaration, dirname(file))
+      const folder = dirname(file)
+      const written = parseDeclaration(readText(deps, file))
+      const declaration = expandRoutes(resolveSecrets(written, folder, deps.config().namedSecrets), folder)
+      const logos = readLogos(declaration, folder)
+      const policyTexts = readPolicyTexts(declaration, folder)
       const database = await deps.openDatabase()
-      const named = { logos, policyTexts }
+      const webhookDeps = { secretKeys: deps.secretKeys(), networks: deps.config().webhookNetworks }
+      const progress = deps.progress(dryRun ? 'steps tried' : 'steps done')
+      const named = { logos, policyTexts, webhookDeps, file: basename(file), progress }
       const changes = await applyDeclaration(database, declaration, { ...cliChange(deps), dryRun, prune, ...named })
       deps.out({ changes }, describe(changes, dryRun))
     })
@@ -44,9 +49,11 @@ const signs = { create: '+', update: '~', delete: '-' } as const
 
 function describe(changes: readonly PlannedChange[], dryRun: boolean): string {
   if (changes.length === 0) return 'Nothing to change.'
+  const width = Math.max(6, ...changes.map(({ kind }) => kind.length))
+  const indent = ' '.repeat(width + 5)
   const lines = changes.flatMap(({ action, kind, id, fields = {} }) => [
-    `${signs[action]} ${kind.padEnd(6)} ${id}`,
-    ...Object.entries(fields).flatMap(([name, { from, to }]) => describeField(name, from, to)),
+    `${signs[action]} ${kind.padEnd(width)} ${id}`,
+    ...Object.entries(fields).flatMap(([name, { from, to }]) => describeField(indent, name, from, to)),
   ])
   const count = (action: PlannedChange['action']) => changes.filter((change) => change.action === action).length
   const numbers = `${count('create')} created, ${count('update')} updated, ${count('delete')} deleted`
@@ -55,8 +62,7 @@ function describe(changes: readonly PlannedChange[], dryRun: boolean): string {
   )
 }
 
-function describeField(name: string, from: unknown, to: unknown): string[] {
-  const indent = ' '.repeat(11)
+function describeField(indent: string, name: string, from: unknown, to: unknown): string[] {
   if (typeof from === 'string' && typeof to === 'string' && `${from}${to}`.includes('\n'))
     return [`${indent}${name}:`, ...lineDiff(from, to).map((line) => `${indent}  ${line}`)]
   return [`${indent}${name}: ${JSON.stringify(from)} -> ${JSON.stringify(to)}`]

@@ -86,7 +86,9 @@ export function register(program: Command, deps: CliDeps): void {
           detail: { format, from, to },
         })
         const out = output === undefined ? process.stdout : createWriteStream(output, { flags: 'wx', mode: 0o600 })
-        const progress = reporter('exported')
+        const progress =
+          // Not between the rows of an export that is shown.
+          output === undefined && process.stdout.isTTY ? () => undefined : deps.progress('rows exported')
         try {
           if (out !== process.stdout) await once(out, 'open')
           for await (const text of writeExport(chain, stretch, { format, now, progress }))
@@ -98,8 +100,8 @@ export function register(program: Command, deps: CliDeps): void {
           return deps.fail(`The export cannot be written: ${code === 'EEXIST' ? 'the file exists' : code}.`)
         }
         const said = `Exported ${to - from + 1} rows, from place ${from} to ${to}.`
+        deps.out({ file: output, format, from, to, rows: to - from + 1 }, output === undefined ? '' : said)
         if (output === undefined) process.stderr.write(`${said}\n`)
-        else deps.out({ file: output, format, from, to, rows: to - from + 1 }, said)
       },
     )
 
@@ -128,7 +130,7 @@ export function register(program: Command, deps: CliDeps): void {
   async function verifyOwn(witness: Place | undefined): Promise<Verification> {
     const database = await deps.openDatabase()
     const keys = await statementKeys(database, deps.secretKeys())
-    return verifyDatabase(database, { keys, witness, progress: reporter('verified') })
+    return verifyDatabase(database, { keys, witness, progress: deps.progress('rows verified') })
   }
 
   async function verifyFile(file: string, jwks: string | undefined): Promise<FileVerification> {
@@ -136,9 +138,9 @@ export function register(program: Command, deps: CliDeps): void {
     const input = createReadStream(file)
     const lines = createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })
     const failed = new Promise<never>((_, reject) => input.once('error', reject))
-    const progress = reporter('lines read')
+    const progress = deps.progress('lines read')
     try {
-      return await Promise.race([failed, verifyExport(lines, { keys, progress: (done) => progress(done, 0) })])
+      return await Promise.race([failed, verifyExport(lines, { keys, progress: progress })])
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException
       return code === undefined ? Promise.reject(error) : deps.fail(`The file ${file} cannot be read (${code}).`)
@@ -168,16 +170,6 @@ function readWitness(value: string): Place {
   const [, position, hash] = /^([1-9]\d{0,15}):([0-9a-f]{64})$/.exec(value) ?? []
   if (position === undefined || hash === undefined) throw new InvalidArgumentError('Write <place>:<hash>.')
   return { position: Number(position), hash }
-}
-
-/** A line every few seconds of long work. */
-function reporter(what: string): (done: number, of: number) => void {
-  let saidAt = performance.now()
-  return (done, of) => {
-    if (performance.now() - saidAt < 2_000) return
-    saidAt = performance.now()
-    process.stderr.write(`${done}${of > 0 ? ` of ${of}` : ''} ${what}\n`)
-  }
 }
 
 function rowOf(record: AuditRecord, names: Names): string[] {

@@ -98,11 +98,8 @@ function registerSecret(keys: Command, deps: CliDeps): void {
     .action(async () => {
       const done = await moveToNewestKey(await deps.openDatabase(), deps.secretKeys(), {
         change: cliChange(deps),
-        onBatch(pending) {
-          if (process.stderr.isTTY) process.stderr.write(`\r${pending} rows left `)
-        },
+        onBatch: deps.progress('rows left'),
       })
-      if (process.stderr.isTTY && done.moved > 0) process.stderr.write('\n')
       deps.out(done, `Sealed ${done.moved} rows anew; ${done.pending} are left.`)
     })
 

@@ -9,7 +9,7 @@ export function register(program: Command, deps: CliDeps): void {
     .description('apply the migrations that the database lacks')
     .action(async () => {
       const database = await deps.openDatabase({ anySchema: true })
-      const applied = await migrate(database, { log: deps.log() })
+      const applied = await migrate(database, { log: deps.log(), progress: deps.progress('migrations applied') })
       deps.out({ applied }, applied.length > 0 ? `Applied ${applied.join(', ')}.` : 'The schema is up to date.')
     })
 }

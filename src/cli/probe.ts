@@ -76,6 +76,7 @@ async function probe(deps: CliDeps, file: string, options: Options, stop: AbortS
     { database, secretKeys: deps.secretKeys(), issuer: deps.config().issuerUrl, change: () => cliChange(deps) },
     { document: read.document, url, api, objects, unsafe, isMine, limits },
     stop,
+    deps.progress('operations called'),
   )
 }
 

@@ -23,6 +23,7 @@ import { createSecretKeys, loadOrCreateSecretKey } from '#src/keys/secret-key.ts
 import { createLog, type Log } from '#src/log.ts'
 import type { Connection } from './connection.ts'
 import type { CliDeps } from './deps.ts'
+import { createProgressLine } from './progress.ts'
 
 /** What `deps.fail` throws. */
 class Refused extends Error {
@@ -61,14 +62,16 @@ export async function main(argv: readonly string[]): Promise<void> {
     .exitOverride()
   const json = argv.includes('--json')
   if (json) program.configureOutput({ writeErr: () => undefined }) // reported below, as JSON
-  const { deps, close } = createDeps(json)
+  const { deps, clear, close } = createDeps(json)
   for (const command of await commandsFor(argv)) command.register(program, deps)
   for (const command of everyCommand(program)) command.exitOverride().copyInheritedSettings(program)
   try {
     await program.parseAsync(idsBehindOptions(program, argv))
   } catch (error) {
+    clear()
     process.exitCode = report(error, json)
   } finally {
+    clear()
     await close()
   }
 }
@@ -95,10 +98,11 @@ function idsBehindOptions(program: Command, argv: readonly string[]): string[] {
     : [...argv.slice(0, end).filter((word, at) => !isId(word, at)), '--', ...ids, ...argv.slice(end + 1)]
 }
 
-function createDeps(json: boolean): { deps: CliDeps; close(): Promise<void> } {
+function createDeps(json: boolean): { deps: CliDeps; clear(): void; close(): Promise<void> } {
   let config: Config | undefined
   let log: Log | undefined
   let connection: Promise<Connection> | undefined
+  const line = createProgressLine(json ? undefined : process.stderr)
   const deps: CliDeps = Object.freeze({
     config: () => (config ??= readConfig()),
     log: () =>
@@ -113,7 +117,9 @@ function createDeps(json: boolean): { deps: CliDeps; close(): Promise<void> } {
     },
     secretKeys: () => createSecretKeys(deps.config().secretKeys ?? [loadOrCreateSecretKey(deps.config().dataDir)]),
     now: () => new Date(),
+    progress: line.start,
     out(result, text) {
+      line.clear()
       if (json) process.stdout.write(`${JSON.stringify(result)}\n`)
       else if (text) process.stdout.write(`${text}\n`)
     },
@@ -121,7 +127,7 @@ function createDeps(json: boolean): { deps: CliDeps; close(): Promise<void> } {
       throw new Refused(message)
     },
   })
-  return { deps, close: async () => (await connection?.catch(() => undefined))?.close() }
+  return { deps, clear: line.clear, close: async () => (await connection?.catch(() => undefined))?.close() }
 }
 
 function everyCommand(command: Command): Command[] {

@@ -87,10 +87,12 @@ export function register(program: Command, deps: CliDeps): void {
     const all = given.includes('-') ? await readLines(given) : parse(given, (index) => `argument ${index + 1}`)
     const { prisma } = await deps.openDatabase()
     const sum = { written: 0, deleted: 0 }
+    const progress = deps.progress('relations')
     for (let from = 0; from < all.length; from += mostWritten) {
       const done = await writeRelations(prisma, { [what]: all.slice(from, from + mostWritten) }, cliChange(deps))
       sum.written += done.written
       sum.deleted += done.deleted
+      progress(Math.min(from + mostWritten, all.length), all.length)
     }
     return sum
   }

@@ -40,8 +40,8 @@ export function register(program: Command, deps: CliDeps): void {
     .action(async () => {
       const { prisma } = await deps.openDatabase()
       const shown = (await listEndpoints(prisma)).map(describe)
-      const rows = shown.map(({ id, state, url, types }) => [id, state, url, types.join(' ')])
-      deps.out(shown, table(['webhook', 'state', 'url', 'types'], rows, 'There is no webhook.'))
+      const rows = shown.map(({ id, name, state, url, types }) => [id, name, state, url, types.join(' ')])
+      deps.out(shown, table(['webhook', 'name', 'state', 'url', 'types'], rows, 'There is no webhook.'))
     })
 
   webhooks
@@ -64,13 +64,16 @@ export function register(program: Command, deps: CliDeps): void {
     .description('a webhook, whose secret is printed once')
     .argument('<url>', 'where its events are posted')
     .requiredOption('--type <type>', 'what it is told, such as user.created, user.* or *; may be repeated', collect)
+    .option('--name <name>', 'by which a declarative file knows it (default: the host of its address)')
     .option('--description <text>', 'for people')
-    .action(async (url: string, { type: types, description }: { type: string[]; description?: string }) => {
-      const { prisma } = await deps.openDatabase()
-      const known = { secretKeys: deps.secretKeys(), networks: deps.config().webhookNetworks }
-      const { record, secret } = await createEndpoint(prisma, { url, types, description }, known, cliChange(deps))
-      deps.out({ ...describe(record), secret }, saySecret(record.id, secret))
-    })
+    .action(
+      async (url: string, { type: types, ...settings }: { type: string[]; name?: string; description?: string }) => {
+        const { prisma } = await deps.openDatabase()
+        const known = { secretKeys: deps.secretKeys(), networks: deps.config().webhookNetworks }
+        const { record, secret } = await createEndpoint(prisma, { url, types, ...settings }, known, cliChange(deps))
+        deps.out({ ...describe(record), secret }, saySecret(record.id, secret))
+      },
+    )
 
   webhooks
     .command('update')
@@ -78,9 +81,11 @@ export function register(program: Command, deps: CliDeps): void {
     .argument('<webhook>', 'its id')
     .option('--url <url>', 'where its events are posted')
     .option('--type <type>', 'what it is told, in place of what it was; may be repeated', collect)
+    .option('--name <name>', 'by which a declarative file knows it')
     .option('--description <text>', 'for people')
-    .action((id: string, { type: types, ...patch }: { url?: string; type?: string[]; description?: string }) =>
-      change(id, { ...patch, types }, 'Changed'),
+    .action(
+      (id: string, { type: types, ...patch }: { url?: string; type?: string[]; name?: string; description?: string }) =>
+        change(id, { ...patch, types }, 'Changed'),
     )
 
   webhooks

@@ -30,7 +30,7 @@ const undefinedTable = '42P01'
  *  @throws MigrationRefused; errors of a migration's own SQL are its cause. */
 export async function migrate(
   { pool }: Pick<Database, 'pool'>,
-  options: { directory?: string; log: Log; lockTimeoutMs?: number },
+  options: { directory?: string; log: Log; lockTimeoutMs?: number; progress?: (done: number, of: number) => void },
 ): Promise<string[]> {
   const migrations = readMigrations(options.directory)
   // Its own connection: a migration may take longer than the pool allows a statement, and leaves settings behind.
@@ -50,7 +50,8 @@ export async function migrate(
     refuseUnfinished(applied)
     const pending = missing(migrations, applied)
     if (applied.length === 0 && pending.length > 0) await createBooks(client)
-    for (const migration of pending) {
+    for (const [done, migration] of pending.entries()) {
+      options.progress?.(done, pending.length)
       await apply(client, migration)
       options.log.info({ event: 'migration.applied', migration: migration.name })
     }

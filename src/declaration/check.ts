@@ -8,21 +8,21 @@ import { checkRoute, checkRouteKey, routeName } from '#src/apis/routes.ts'
 import { checkNotDemoClient } from '#src/clients/demo-clients.ts'
 import { isLogoHash } from '#src/clients/logos.ts'
 import { checkNotOwnClient } from '#src/clients/own-client.ts'
-import { checkClientSecret } from '#src/clients/secrets.ts'
 import { type ClientInput, checkClient, checkClientId } from '#src/clients/settings.ts'
 import { type ClientType, clientTypes, hasSecret } from '#src/clients/types.ts'
 import { isPasswordHash } from '#src/factors/password.ts'
-import { checkPassword } from '#src/factors/password-rules.ts'
 import { checkFrame } from '#src/openapi/routes.ts'
 import { checkOneOf, type Flaw } from '#src/refusal.ts'
 import { checkEmail, checkUser, emailKey } from '#src/users/users.ts'
+import { checkWebhookName } from '#src/webhooks/endpoints.ts'
 import { checkBeside } from './beside.ts'
-import type { DeclaredClient, DeclaredPolicy, DeclaredUser, WrittenDeclaration } from './schema.ts'
+import type { DeclaredClient, DeclaredPolicy, DeclaredUser, DeclaredWebhook, WrittenDeclaration } from './schema.ts'
 import { readSecretHash } from './secret-hash.ts'
+import { checkSecret, clientSecretPlace, passwordPlace, webhookSecretPlace } from './secrets.ts'
 
 /** @returns flaws whose field is a path such as `clients[2].redirectUris[0]`. */
 export function checkDeclaration(declaration: WrittenDeclaration): Flaw[] {
-  const { apis = [], roles = [], clients = [], users = [], routes = [], policies = [] } = declaration
+  const { apis = [], roles = [], clients = [], users = [], routes = [], policies = [], webhooks = [] } = declaration
   return [
     ...apis.flatMap((api, index) =>
       within(`apis[${index}]`, [...checkApiIdentifier('identifier', api.identifier), ...checkApi(api)]),
@@ -67,6 +67,12 @@ export function checkDeclaration(declaration: WrittenDeclaration): Flaw[] {
     ),
     ...policies.flatMap((policy, index) => within(`policies[${index}]`, checkDeclaredPolicy(policy))),
     ...repeated('policies', 'name', policies.map(policyKey)),
+    ...webhooks.flatMap((webhook, index) => within(`webhooks[${index}]`, checkDeclaredWebhook(webhook))),
+    ...repeated(
+      'webhooks',
+      'name',
+      webhooks.map(({ name }) => name),
+    ),
   ]
 }
 
@@ -75,8 +81,9 @@ export function clientInput({
   clientId: _,
   disabled: __,
   clientSecret: ___,
-  clientSecretHash: ____,
-  logo: _____,
+  clientSecretFile: ____,
+  clientSecretHash: _____,
+  logo: ______,
   ...rest
 }: DeclaredClient) {
   return rest as ClientInput
@@ -92,11 +99,10 @@ function checkDeclaredClient(client: DeclaredClient): Flaw[] {
   if (!(clientTypes as readonly string[]).includes(client.type)) return flaws
   flaws.push(...checkClient(clientInput(client)))
   if (client.logo !== undefined && !isLogoHash(client.logo)) flaws.push(...checkBeside('logo', client.logo))
-  const { clientSecret, clientSecretHash } = client
-  if (clientSecret !== undefined && clientSecretHash !== undefined)
-    flaws.push({ field: 'clientSecret', problem: 'stands beside clientSecretHash', fix: 'Keep one of the two.' })
+  const { clientSecretHash } = client
+  flaws.push(...besideEachOther(client, ['clientSecret', 'clientSecretFile', 'clientSecretHash']))
   if (!hasSecret(client.type as ClientType)) {
-    for (const field of ['clientSecret', 'clientSecretHash'] as const)
+    for (const field of ['clientSecret', 'clientSecretFile', 'clientSecretHash'] as const)
       if (client[field] !== undefined)
         flaws.push({
           field,
@@ -105,7 +111,7 @@ function checkDeclaredClient(client: DeclaredClient): Flaw[] {
         })
     return flaws
   }
-  if (clientSecret !== undefined) flaws.push(...checkClientSecret('clientSecret', clientSecret))
+  flaws.push(...checkSecret(client, clientSecretPlace))
   for (const [index, hash] of [clientSecretHash ?? []].flat().entries())
     if (!readSecretHash(hash))
       flaws.push({
@@ -131,9 +137,8 @@ function checkDeclaredPolicy({ api, text, file, ...settings }: DeclaredPolicy): 
 
 function checkDeclaredUser(user: DeclaredUser): Flaw[] {
   const flaws = [...checkEmail('email', user.email), ...checkUser(user)]
-  if (user.password !== undefined && user.passwordHash !== undefined)
-    flaws.push({ field: 'password', problem: 'stands beside passwordHash', fix: 'Keep one of the two.' })
-  if (user.password !== undefined) flaws.push(...checkPassword(user.password, [user.email, user.name ?? '']))
+  flaws.push(...besideEachOther(user, ['password', 'passwordFile', 'passwordHash']))
+  flaws.push(...checkSecret(user, passwordPlace))
   if (user.passwordHash !== undefined && !isPasswordHash(user.passwordHash))
     flaws.push({
       field: 'passwordHash',
@@ -141,6 +146,22 @@ function checkDeclaredUser(user: DeclaredUser): Flaw[] {
       fix: 'Take it from an export: $argon2id$v=19$m=…,t=…,p=…$salt$hash.',
     })
   return flaws
+}
+
+/** Whether its address may be called depends on WEBHOOK_NETWORKS (kinds/webhooks.ts). */
+function checkDeclaredWebhook(webhook: DeclaredWebhook): Flaw[] {
+  return [
+    ...checkWebhookName('name', webhook.name),
+    ...besideEachOther(webhook, ['secret', 'secretFile']),
+    ...checkSecret(webhook, webhookSecretPlace),
+  ]
+}
+
+/** A secret is given in one way. */
+function besideEachOther<T extends object>(entry: T, fields: readonly (keyof T & string)[]): Flaw[] {
+  const [first, second] = fields.filter((field) => entry[field] !== undefined)
+  if (first === undefined || second === undefined) return []
+  return [{ field: first, problem: `stands beside ${second}`, fix: 'Keep one of the two.' }]
 }
 
 /** Puts a path in front of what a room said about one entry. */

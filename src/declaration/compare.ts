@@ -1,7 +1,7 @@
 // What a declaration would change. Reads, compares, refuses; writes nothing. Every change comes with the call that makes it, in
 // the order in which the calls can be made: what others name comes before them, what others named goes after them.
 //
-// Apis, roles, clients, routes and policies are described in full: a field that is left out has its default. A person is described in
+// Apis, roles, clients, routes, policies and webhooks are described in full: a field that is left out has its default. A person is described in
 // part, because people change themselves: a field that is left out is not touched. `disabled`, the `state` of a policy and what the
 // policies of an API may speak of (`policySchema`) are never touched unless they are there, and secrets count at creation only: a start
 // with an old file must not bring back what was switched off or replaced.
@@ -12,6 +12,7 @@ import { deleteRoute } from '#src/apis/routes.ts'
 import { deleteClient } from '#src/clients/clients.ts'
 import type { Db } from '#src/db/database.ts'
 import { deleteUser } from '#src/users/users.ts'
+import { deleteEndpoint, type EndpointDeps } from '#src/webhooks/endpoints.ts'
 import { type Current, readCurrent } from './current.ts'
 import { compareApis } from './kinds/apis.ts'
 import { compareClients } from './kinds/clients.ts'
@@ -19,11 +20,13 @@ import { type Checked, comparePolicies } from './kinds/policies.ts'
 import { compareRoles } from './kinds/roles.ts'
 import { compareRoutes } from './kinds/routes.ts'
 import { compareUsers } from './kinds/users.ts'
+import { compareWebhooks } from './kinds/webhooks.ts'
 import type { Logos } from './logos.ts'
 import type { PolicyTexts } from './policy-texts.ts'
 import { refuseReferences } from './references.ts'
 import { requireExpanded } from './routes.ts'
 import type { WrittenDeclaration } from './schema.ts'
+import { requireSecrets } from './secrets.ts'
 import type { Step } from './steps.ts'
 
 /** @param options.prune also removes what a section of the file does not list; a section that is not in the file is left alone.
@@ -31,9 +34,10 @@ import type { Step } from './steps.ts'
 export async function compare(
   db: Db,
   written: WrittenDeclaration,
-  options: { prune: boolean; logos?: Logos; policyTexts?: PolicyTexts; checked?: Checked },
+  options: { prune: boolean; logos?: Logos; policyTexts?: PolicyTexts; webhookDeps?: EndpointDeps; checked?: Checked },
 ): Promise<Step[]> {
   const declaration = requireExpanded(written)
+  requireSecrets(declaration)
   const current = await readCurrent(db, declaration, options)
   refuseReferences(declaration, current)
   const steps = [
@@ -43,6 +47,7 @@ export async function compare(
     ...compareUsers(declaration, current),
     ...compareRoutes(declaration, current),
     ...(await comparePolicies(declaration, current, options)),
+    ...compareWebhooks(declaration, current, options.webhookDeps),
   ]
   const removals = removalSteps(current)
   return [...steps, ...removals]
@@ -52,6 +57,9 @@ export async function compare(
 function removalSteps({ removed }: Current): Step[] {
   const step = (kind: Step['kind'], id: string, run: Step['run']): Step => ({ action: 'delete', kind, id, run })
   return [
+    ...[...removed.webhooks].map(([name, { id }]) =>
+      step('webhook', name, (tx, change) => deleteEndpoint(tx, id, change)),
+    ),
     ...[...removed.policies].map(([id, { id: policyId, version }]) =>
       step('policy', id, (tx, change) => deletePolicy(tx, policyId, version, change)),
     ),

@@ -8,6 +8,7 @@ import { isDemoClient } from '#src/clients/demo-clients.ts'
 import { findLogosByHash } from '#src/clients/logos.ts'
 import type { Db } from '#src/db/database.ts'
 import { emailKey } from '#src/users/users.ts'
+import { type EndpointRecord, listEndpoints } from '#src/webhooks/endpoints.ts'
 import { policyKey } from './check.ts'
 import { type Logos, logoHashesIn } from './logos.ts'
 import type { Declaration } from './schema.ts'
@@ -20,7 +21,7 @@ export async function readCurrent(
   declaration: Declaration,
   { prune, logos = new Map() }: { prune: boolean; logos?: Logos },
 ) {
-  const { apis, roles, clients, users, routes, policies } = declaration
+  const { apis, roles, clients, users, routes, policies, webhooks } = declaration
   // One after another: inside a transaction there is one connection.
   const apiRecords = await listApis(db)
   const roleRecords = await listRoles(db)
@@ -32,6 +33,7 @@ export async function readCurrent(
     include: { roles: true },
   })
   const { policyRecords, policySchemas } = await readPoliciesOf(db, declaration, prune)
+  const webhookRecords: EndpointRecord[] = webhooks ? await listEndpoints(db) : []
   const known = {
     apis: new Map(apiRecords.map((record) => [record.identifier, record])),
     roles: new Map(roleRecords.map((record) => [record.name, record])),
@@ -41,6 +43,7 @@ export async function readCurrent(
     policies: new Map(
       policyRecords.map((record) => [policyKey({ api: record.apiIdentifier, name: record.name }), record]),
     ),
+    webhooks: new Map(webhookRecords.map((record) => [record.name, record])),
   }
   const unlisted = <T>(
     section: readonly unknown[] | undefined,
@@ -81,6 +84,12 @@ export async function readCurrent(
       users: unlisted(users, known.users, keys, none),
       routes: unlisted(routes, known.routes, (routes ?? []).map(routeName), none),
       policies: unlisted(policies, known.policies, (policies ?? []).map(policyKey), none),
+      webhooks: unlisted(
+        webhooks,
+        known.webhooks,
+        (webhooks ?? []).map(({ name }) => name),
+        none,
+      ),
     },
     /** Roles that go and are held by people the file does not speak of. */
     heldRoles: prune && roles ? await rolesHeldByOthers(db, declaration, known) : new Map<string, number>(),

@@ -1,6 +1,6 @@
 // Writes what is there as a declarative file. The same content gives the same bytes, wherever it is and whenever it was made:
 // entries are sorted here, not by the database (whose order depends on its locale), defaults are left out, and there is no time
-// in it. Secrets appear as hashes. Sallyport's own API, role and demo clients are left out; API keys belong to their owners.
+// in it. Secrets appear as hashes, those of webhooks not at all. Sallyport's own API, role and demo clients are left out; API keys belong to their owners.
 import { stringify } from 'yaml'
 import { listRoles, ownerRole, roleSettings, settleRole } from '#src/access/roles.ts'
 import { apiSettings, listApis, settleApi } from '#src/apis/apis.ts'
@@ -11,6 +11,7 @@ import { logoHash } from '#src/clients/logos.ts'
 import { type ClientInput, clientSettings, settleClient } from '#src/clients/settings.ts'
 import { hasSecret } from '#src/clients/types.ts'
 import type { Db } from '#src/db/database.ts'
+import { listEndpoints } from '#src/webhooks/endpoints.ts'
 import { policyKey } from './check.ts'
 import { userSettings } from './kinds/users.ts'
 import type { DeclaredRoute } from './schema.ts'
@@ -18,6 +19,7 @@ import { writeSecretHash } from './secret-hash.ts'
 
 const header = `# Sallyport configuration. Apply it with: sallyport apply --file FILE
 # A section that is removed is not looked at; an empty list says "none" to --prune.
+# Webhooks are without their secrets: one that is made of this file gets a new one (sallyport webhooks rotate).
 `
 
 /** @returns YAML that parseDeclaration reads. */
@@ -29,6 +31,7 @@ export async function exportDeclaration(db: Db): Promise<string> {
     users: await exportUsers(db),
     routes: await exportRoutes(db),
     policies: await exportPolicies(db),
+    webhooks: await exportWebhooks(db),
   }
   return header + write(declaration)
 }
@@ -119,6 +122,18 @@ async function exportPolicies(db: Db) {
       text,
     }),
   )
+}
+
+/** Without their secrets: they sign, so a hash would be of no use and the secret itself has no place in a file. Whoever applies the file elsewhere gets
+ *  new ones, and tells the receivers by rotating them (docs/webhooks.md). */
+async function exportWebhooks(db: Db) {
+  return sortedBy(await listEndpoints(db), ({ name }) => name).map(({ name, url, types, description, disabledAt }) => ({
+    name,
+    url,
+    types,
+    ...(description === '' ? {} : { description }),
+    ...(disabledAt ? { disabled: true } : {}),
+  }))
 }
 
 /** In the order of `settings`; names inside objects are sorted. Null is always a default. */

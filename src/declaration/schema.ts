@@ -47,6 +47,7 @@ const client = z.strictObject({
   name: text.optional(),
   disabled: z.boolean().optional(),
   clientSecret: text.optional(),
+  clientSecretFile: text.optional(),
   clientSecretHash: z.union([text, z.array(secretHash)]).optional(),
   profile: text.optional(),
   grantTypes: list.optional(),
@@ -76,6 +77,7 @@ const user = z.strictObject({
   email: text,
   disabled: z.boolean().optional(),
   password: text.optional(),
+  passwordFile: text.optional(),
   passwordHash: text.optional(),
   emailVerified: z.boolean().optional(),
   name: text.nullable().optional(),
@@ -112,6 +114,17 @@ const policy = z.strictObject({
   file: text.optional(),
 })
 
+const webhook = z.strictObject({
+  name: text,
+  url: text,
+  types: list,
+  description: text.optional(),
+  disabled: z.boolean().optional(),
+  /** whsec_…, at creation only. Left out: a new one, which nobody is shown. */
+  secret: text.optional(),
+  secretFile: text.optional(),
+})
+
 /** Every operation of an OpenAPI document beside the file (openapi/routes.ts). */
 const documentRoutes = z.strictObject({
   openapi: text,
@@ -141,6 +154,7 @@ export const declarationSchema = z.strictObject({
   users: z.array(user).optional(),
   routes: routes.optional(),
   policies: z.array(policy).optional(),
+  webhooks: z.array(webhook).optional(),
 })
 
 /** As it stands in the file. */
@@ -153,3 +167,4 @@ export type DocumentRoutes = z.infer<typeof documentRoutes>
 export type DeclaredClient = z.infer<typeof client>
 export type DeclaredPolicy = z.infer<typeof policy>
 export type DeclaredUser = z.infer<typeof user>
+export type DeclaredWebhook = z.infer<typeof webhook>

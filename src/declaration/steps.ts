@@ -5,7 +5,7 @@ import type { DeclaredUser } from './schema.ts'
 
 export type PlannedChange = {
   action: 'create' | 'update' | 'delete'
-  kind: 'api' | 'role' | 'client' | 'user' | 'route' | 'policy'
+  kind: 'api' | 'role' | 'client' | 'user' | 'route' | 'policy' | 'webhook'
   id: string
   /** Of an update: what was, what will be. Never a secret. */
   fields?: Record<string, { from: unknown; to: unknown }>
@@ -29,7 +29,7 @@ export function differences(from: Record<string, unknown>, to: Record<string, un
 }
 
 /** One text for equal JSON: the database keeps no order of names. */
-function canonical(value: unknown): string {
+export function canonical(value: unknown): string {
   return JSON.stringify(value, (_, inner) =>
     inner && typeof inner === 'object' && !Array.isArray(inner)
       ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))

@@ -58,8 +58,13 @@ export class ProbeRunning extends Error {
 const probeLock = [7_270_748, 1] as const
 
 /** @param stop ends it early; what was made is removed all the same, and what was found is told.
- *  @throws InvalidProbe, ProbeRunning, NothingMinted */
-export async function runProbe(deps: ProbeDeps, plan: ProbePlan, stop: AbortSignal): Promise<Report> {
+ *  @param progress told of every operation. @throws InvalidProbe, ProbeRunning, NothingMinted */
+export async function runProbe(
+  deps: ProbeDeps,
+  plan: ProbePlan,
+  stop: AbortSignal,
+  progress?: (done: number, of: number) => void,
+): Promise<Report> {
   const { database, change } = deps
   const { targets, notes } = targetsOf(plan.document)
   const { api, url } = await checkPlan(database, plan, targets)
@@ -72,7 +77,7 @@ export async function runProbe(deps: ProbeDeps, plan: ProbePlan, stop: AbortSign
     const wire = createWire(url, { ...usualLimits, ...plan.limits }, AbortSignal.any([stop, lock.lost]))
     let stopped: string | undefined
     try {
-      await probeAll(deps, { plan, api, targets, found, wire })
+      await probeAll(deps, { plan, api, targets, found, wire, progress })
     } catch (error) {
       if (!(error instanceof ProbeStopped)) throw error
       stopped = error.message
@@ -97,6 +102,7 @@ async function probeAll(
     targets: readonly Target[]
     found: ReturnType<typeof createFindings>
     wire: ReturnType<typeof createWire>
+    progress: ((done: number, of: number) => void) | undefined
   },
 ): Promise<void> {
   const { database, issuer, secretKeys, change } = deps
@@ -111,10 +117,12 @@ async function probeAll(
     const { objects } = made
     found.note(...made.notes)
     await giveObjects(database, targets, objects, cast.a.id, change())
-    for (const target of targets)
+    for (const [done, target] of targets.entries()) {
+      run.progress?.(done, targets.length)
       if (plan.unsafe || isSafe(target))
         await probeOperation(target, { wire, credentials, cast, objects, found, api, targets })
       else found.note({ operation: target.name, note: 'Not called, because it may change something: see --unsafe.' })
+    }
   } finally {
     for (const takeAway of undo) found.note(...(await takeAway()))
   }

@@ -17,6 +17,8 @@ import { checkUrl } from './addresses.ts'
 import { isTypeFilter } from './types.ts'
 
 export type EndpointInput = {
+  /** By which the declarative file knows it. Left out: the host of its address. */
+  name?: string | undefined
   url: string
   /** Types of events, `user.*`, or `*`. */
   types: readonly string[]
@@ -29,11 +31,16 @@ export type EndpointRecord = Prisma.WebhookEndpointGetPayload<object>
 
 /** What changing an endpoint needs to know. */
 export type EndpointDeps = { secretKeys: SecretKeys; networks: readonly string[] }
+/** @param secret one that the receiver has already; left out: a new one. */
+type CreateDeps = EndpointDeps & { secret?: string | undefined }
 
 const mostEndpoints = 100
 const mostTypes = 100
 export const usualOverlapHours = 24
 const mostOverlapHours = 168
+
+/** Number of the lock, ours alone. */
+const namesLock = 7_270_751
 
 /** What a secret is sealed for; the id of its endpoint is the context. */
 export const secretPurpose = 'webhook'
@@ -50,22 +57,29 @@ export class WebhookNotFound extends Refusal {
   }
 }
 
-/** @returns the secret in clear, the only time that it leaves. @throws InvalidWebhook */
+export class WebhookNameTaken extends Refusal {
+  constructor(name: string) {
+    super('taken', [{ field: 'name', problem: `is taken: there is a webhook ${name}`, fix: 'Choose another name.' }])
+  }
+}
+
+/** @returns the secret in clear, the only time that it leaves. @throws InvalidWebhook, WebhookNameTaken */
 export function createEndpoint(
   db: Db,
   input: EndpointInput,
-  { secretKeys, networks }: EndpointDeps,
+  { secretKeys, networks, secret = newWebhookSecret() }: CreateDeps,
   change: Change,
 ): Promise<{ record: EndpointRecord; secret: string }> {
   return atomically(db, async (tx) => {
-    refuseFlaws(checkEndpoint(input, networks))
+    refuseFlaws([...checkEndpoint(input, networks), ...checkWebhookSecret('secret', secret)])
     if ((await tx.webhookEndpoint.count()) >= mostEndpoints)
       refuseFlaws([{ field: 'url', problem: `would be one of more than ${mostEndpoints}`, fix: 'Delete one first.' }])
     const id = randomUUID()
-    const secret = newWebhookSecret()
+    const name = await freeName(tx, input)
     const record = await tx.webhookEndpoint.create({
       data: {
         id,
+        name,
         ...columns(input, change.now),
         secret: secretKeys.seal(secretPurpose, id, secret),
         createdAt: change.now,
@@ -89,7 +103,8 @@ export async function findEndpoint(db: Db, id: string): Promise<EndpointRecord> 
 }
 
 /** Enabling it, or giving it another address, forgets how it failed: what waits is sent at once.
- *  @param seen the fingerprint of what the editor saw of describeEndpoint. @throws WebhookNotFound, ChangedMeanwhile, InvalidWebhook */
+ *  @param seen the fingerprint of what the editor saw of describeEndpoint. @throws WebhookNotFound, ChangedMeanwhile, InvalidWebhook,
+ *  WebhookNameTaken */
 export function patchEndpoint(
   db: Db,
   id: string,
@@ -102,13 +117,16 @@ export function patchEndpoint(
     const current = await lockEndpoint(tx, id)
     refuseChanged(seen, describeEndpoint(current, change.now))
     const { url, types, description, disabledAt } = current
-    const input = applyPatch<EndpointInput>({ url, types, description, enabled: disabledAt === null }, patch)
+    const was = { name: current.name, url, types, description, enabled: disabledAt === null }
+    const input = applyPatch<EndpointInput>(was, patch)
     refuseFlaws(checkEndpoint(input, networks))
+    const name = input.name === current.name ? current.name : await freeName(tx, input, id)
     const { disabledAt: at, disabledBecause, ...settings } = columns(input, change.now)
     const stays = disabledAt !== null && at !== null // since when, and why, is not rewritten
     const record = await tx.webhookEndpoint.update({
       where: { id },
       data: {
+        name,
         ...settings,
         ...(stays ? {} : { disabledAt: at, disabledBecause }),
         ...(at === null && (disabledAt !== null || input.url !== url) ? forgotten : {}),
@@ -159,11 +177,11 @@ export function rotateEndpointSecret(
 
 /** For people and programs; never a secret. */
 export function describeEndpoint(record: EndpointRecord, now: Date) {
-  const { id, url, description, types, createdAt, disabledAt, disabledBecause, failingSince, previousSecretUntil } =
-    record
+  const { id, name, url, description, types, createdAt } = record
+  const { disabledAt, disabledBecause, failingSince, previousSecretUntil } = record
   const failing = failingSince ? ('failing' as const) : ('enabled' as const)
   return {
-    ...{ id, url, description, types },
+    ...{ id, name, url, description, types },
     enabled: disabledAt === null,
     state: disabledAt ? ('disabled' as const) : failing,
     disabledBecause,
@@ -204,8 +222,55 @@ function columns({ url, types, description = '', enabled = true }: EndpointInput
   }
 }
 
-function checkEndpoint({ url, types, description = '' }: EndpointInput, networks: readonly string[]): Flaw[] {
-  const flaws = checkUrl('url', url, networks)
+/** What the caller asked for; otherwise the host, with a number where others have it. Others that choose a name wait. */
+async function freeName(tx: Prisma.TransactionClient, { name, url }: EndpointInput, id?: string): Promise<string> {
+  const wanted = name ?? nameFor(url)
+  await tx.$executeRaw`SELECT pg_advisory_xact_lock(${namesLock})`
+  const others = await tx.webhookEndpoint.findMany({ select: { id: true, name: true } }) // a hundred at most
+  const names = new Set(others.flatMap((other) => (other.id === id ? [] : [other.name])))
+  if (!names.has(wanted)) return wanted
+  if (name !== undefined) throw new WebhookNameTaken(name)
+  for (let number = 2; ; number++) if (!names.has(`${wanted}-${number}`)) return `${wanted}-${number}`
+}
+
+const nameFor = (url: string): string =>
+  new URL(url).hostname
+    .replace(/[^a-z0-9.-]/g, '')
+    .replace(/^[.-]+/, '')
+    .slice(0, 48) || 'webhook'
+
+/** By which the file knows it. */
+export function checkWebhookName(field: string, name: string): Flaw[] {
+  if (/^[a-z0-9][a-z0-9._-]{0,63}$/.test(name)) return []
+  return [
+    {
+      field,
+      problem: 'is not a name of 1 to 64 characters: a to z, 0 to 9, ".", "_" and "-", the first a letter or digit',
+      fix: 'Write one such as audit-log.',
+    },
+  ]
+}
+
+/** Standard Webhooks 1.0: 24 to 64 bytes, as base64 behind whsec_. */
+export function checkWebhookSecret(field: string, secret: string): Flaw[] {
+  const text = /^whsec_([A-Za-z0-9+/]+={0,2})$/.exec(secret)?.[1] ?? ''
+  const bytes = Buffer.from(text, 'base64')
+  if (bytes.length >= 24 && bytes.length <= 64 && bytes.toString('base64') === text) return []
+  return [
+    {
+      field,
+      problem: 'is not whsec_ and the base64 of 24 to 64 bytes',
+      fix: 'Make one with: printf whsec_; openssl rand -base64 32',
+    },
+  ]
+}
+
+/** What can be said of an address, types and words. @param networks what may be reached besides public addresses. */
+export function checkEndpoint(
+  { name, url, types, description = '' }: EndpointInput,
+  networks: readonly string[],
+): Flaw[] {
+  const flaws = [...(name === undefined ? [] : checkWebhookName('name', name)), ...checkUrl('url', url, networks)]
   if (description !== '') flaws.push(...checkText('description', description, 256))
   if (types.length === 0 || types.length > mostTypes)
     flaws.push({ field: 'types', problem: `must have 1 to ${mostTypes} entries`, fix: 'Write ["*"] for every event.' })

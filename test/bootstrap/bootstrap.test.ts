@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: a file may name variables so.
 import { createHash, randomBytes } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -244,6 +245,26 @@ describe('a file that was found to change nothing', () => {
     writeFileSync(join(directory, 'all.cedar'), policy.replace('permit', 'forbid'))
     await restart()
     expect(await findPolicyByName(prisma, api, 'all')).toMatchObject({ effect: 'forbid', description: '' })
+  })
+
+  test('is compared at every start when it names a secret, and a variable that is missing stops the start', async () => {
+    const secret = randomBytes(32).toString('base64url')
+    writeFileSync(
+      file,
+      'clients: [{ clientId: svc, type: service, name: As declared, clientSecret: "${SVC_SECRET}" }]\n',
+    )
+    const begin = (env: Record<string, string>) => start({ SALLYPORT_CONFIG: file, ...env })
+    await expect(begin({})).rejects.toThrow(
+      'clients[0].clientSecret (line 1) names the variable SVC_SECRET, which is not set.',
+    )
+    expect(await findClient(prisma, 'svc')).toBeNull()
+    await begin({ SVC_SECRET: secret })
+    const record = await findClient(prisma, 'svc')
+    expect(record && verifyClientSecret(record, secret, now)).toBe(true)
+    await begin({ SVC_SECRET: secret })
+    await changeUnseen('changed below')
+    await begin({ SVC_SECRET: secret })
+    expect(await nameOfClient()).toBe('As declared')
   })
 
   test('is compared at every start when it names an OpenAPI document, which may change without the text', async () => {

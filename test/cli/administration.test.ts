@@ -1,4 +1,5 @@
 // The commands that administer, as a script sees them.
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: a file may name variables so.
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -117,6 +118,51 @@ describe('apply and export', () => {
     expect([refused.code, refused.out]).toEqual([1, ''])
     expect(refused.err).toMatch(/^policies\[0\]\.file \(line 2\) of all at line 2, column 20 is not accepted: /)
     await prisma.api.delete({ where: { identifier: api } })
+  })
+
+  test('a secret that the file names is looked up, in a dry run too, and shows nowhere; doctor tells what differs afterwards', async () => {
+    const [at, secret] = [join(directory, 'named.yaml'), randomBytes(32).toString('base64url')]
+    writeFileSync(
+      at,
+      'clients: [{ clientId: named, type: service, clientSecret: "${NAMED_SECRET}" }, { clientId: filed, type: service, clientSecretFile: ./filed }]\n',
+    )
+    const run = (env: Record<string, string>, ...more: string[]) => sallyport(['apply', '--file', at, ...more], '', env)
+    const missing = await run({}, '--dry-run')
+    expect([missing.code, missing.out]).toEqual([1, ''])
+    expect(missing.err).toBe(
+      'clients[0].clientSecret (line 1) names the variable NAMED_SECRET, which is not set. Set it for the process that applies this file.\n' +
+        'clients[1].clientSecretFile (line 1) names a file that cannot be read (ENOENT). Put it there, readable for whoever applies this file.\n',
+    )
+    writeFileSync(join(directory, 'filed'), `${secret}\n`)
+    const env = { NAMED_SECRET: secret, LOG_LEVEL: 'debug' }
+    for (const more of [['--dry-run'], [], ['--json']]) {
+      const { code, out, err } = await run(env, ...more)
+      expect([code, `${out}${err}`.includes(secret)]).toEqual([0, false])
+    }
+    for (const id of ['named', 'filed']) {
+      const record = await findClient(prisma, id)
+      expect(record && verifyClientSecret(record, secret, new Date())).toBe(true)
+    }
+    await prisma.client.delete({ where: { id: 'named' } })
+    const doctor = JSON.parse((await sallyport(['doctor', '--json', '--fail-on', 'never'])).out)
+    expect(doctor.findings.filter(({ id }: { id: string }) => id === 'drift:named')).toMatchObject([
+      {
+        subject: { kind: 'client', id: 'named' },
+        what: expect.stringMatching(/^Is gone, and named\.yaml declared it/),
+      },
+    ])
+    await prisma.client.delete({ where: { id: 'filed' } })
+  })
+
+  test('a pipe hears nothing of how far it is, however long it takes', async () => {
+    const at = join(directory, 'people.yaml')
+    const people = Array.from(
+      { length: 40 },
+      (_, n) => `  - { email: p${n}@example.com, password: "words in a row ${n * 7919}" }`,
+    )
+    writeFileSync(at, `users:\n${people.join('\n')}\n`)
+    expect(await sallyport(['apply', '--file', at])).toMatchObject({ code: 0, err: '' })
+    await prisma.user.deleteMany({ where: { email: { startsWith: 'p', endsWith: '@example.com' } } })
   })
 
   test('a bad file: path, line and fix, code 1; no file or no option: 1 and 2', async () => {

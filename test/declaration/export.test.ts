@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { insertRole, ownerRole } from '#src/access/roles.ts'
@@ -9,10 +10,12 @@ import { applyDeclaration } from '#src/declaration/apply.ts'
 import { exportDeclaration } from '#src/declaration/export.ts'
 import { parseDeclaration } from '#src/declaration/parse.ts'
 import type { WrittenDeclaration } from '#src/declaration/schema.ts'
+import { createSecretKeys } from '#src/keys/secret-key.ts'
 import { changeAt } from '#test/support/change.ts'
 import { createTestDatabase, type TestDatabase } from '#test/support/database.ts'
 
 const change = changeAt()
+const webhookDeps = { secretKeys: createSecretKeys([randomBytes(32)]), networks: [] }
 let first: TestDatabase
 let second: TestDatabase
 
@@ -26,9 +29,17 @@ afterAll(async () => {
 })
 
 const apply = ({ database }: TestDatabase, declaration: WrittenDeclaration, prune = false) =>
-  applyDeclaration(database, declaration, { prune, dryRun: false, ...change })
+  applyDeclaration(database, declaration, { prune, dryRun: false, ...change, webhookDeps })
 const exported = ({ database }: TestDatabase) => exportDeclaration(database.prisma)
-const nothing: WrittenDeclaration = { apis: [], roles: [], clients: [], users: [], routes: [], policies: [] }
+const nothing: WrittenDeclaration = {
+  apis: [],
+  roles: [],
+  clients: [],
+  users: [],
+  routes: [],
+  policies: [],
+  webhooks: [],
+}
 
 test('an empty installation exports every section, empty', async () => {
   expect(parseDeclaration(await exported(first))).toEqual(nothing)
@@ -243,12 +254,27 @@ const declarations: fc.Arbitrary<WrittenDeclaration> = fc
       }),
       { selector: (policy) => policy.name, maxLength: 3 },
     ),
+    webhooks: fc.uniqueArray(
+      fc.record({
+        name: fc.stringMatching(/^[a-z0-9][a-z0-9._-]{0,6}$/),
+        url: fc.constantFrom(
+          'https://hooks.example.com/a',
+          'https://hooks.example.com',
+          'https://hooks.example.com/?b=c%20',
+        ),
+        types: fc.uniqueArray(fc.constantFrom('*', 'user.*', 'session.ended'), { minLength: 1 }),
+        description: maybe(word),
+        disabled: maybe(fc.boolean()),
+      }),
+      { selector: (webhook) => webhook.name, maxLength: 3 },
+    ),
     paths: fc.uniqueArray(
       fc.stringMatching(/^\/[a-z0-9~.-]{0,6}$/).filter((path) => path !== '/.' && path !== '/..'),
       { maxLength: 3 },
     ),
   })
-  .map(({ apis, roles, clients, users, policies, paths }) => ({
+  .map(({ apis, roles, clients, users, policies, webhooks, paths }) => ({
+    webhooks,
     // Of an API that has no action nothing can ever be permitted.
     policies: apis
       .filter((api) => Object.keys(api.scopes ?? {}).length > 0)

@@ -41,7 +41,7 @@ export function webhookRoutes({ config, secretKeys }: AdminApiDeps): AdminRoute[
       scope: 'webhooks:write',
       name: 'createWebhook',
       summary: 'Create a webhook; its secret is shown in this answer only',
-      body: z.strictObject({ url: text, types: z.array(text), ...settings }),
+      body: z.strictObject({ name: name.optional(), url: text, types: z.array(text), ...settings }),
       answer: shownOnce,
       status: 201,
       secret: true,
@@ -66,7 +66,12 @@ export function webhookRoutes({ config, secretKeys }: AdminApiDeps): AdminRoute[
       scope: 'webhooks:write',
       name: 'changeWebhook',
       summary: 'Change, enable or disable a webhook',
-      body: z.strictObject({ url: text.optional(), types: z.array(text).optional(), ...resettable(settings) }),
+      body: z.strictObject({
+        name: name.optional(),
+        url: text.optional(),
+        types: z.array(text).optional(),
+        ...resettable(settings),
+      }),
       answer: webhook,
       versioned: true,
       handle: async ({ db, id, body, change, seen }) =>
@@ -149,6 +154,7 @@ export function webhookRoutes({ config, secretKeys }: AdminApiDeps): AdminRoute[
 }
 
 const text = z.string()
+const name = text.meta({ description: 'By which a declarative file knows it. Left out: the host of its address.' })
 const settings = { description: text.optional(), enabled: z.boolean().optional() }
 const deliveriesPage = pageOf({
   after: text
@@ -161,6 +167,7 @@ const deliveriesPage = pageOf({
 const webhook = z
   .strictObject({
     id: text,
+    name: text,
     url: text,
     description: text,
     types: z.array(text).meta({ description: 'Types of events, every type of a group such as user.*, or *.' }),

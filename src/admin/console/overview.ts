@@ -3,6 +3,7 @@ import type { Moment } from '#src/http/moments.ts'
 import { template } from '#src/http/render.ts'
 import type { Choice } from './lists.ts'
 import { oneOf } from './lists.ts'
+import { readDriftPanels, type ShownDrift } from './overview-drift.ts'
 import { readFigures } from './overview-figures.ts'
 import { readSignIns } from './overview-sign-ins.ts'
 import { readFirstSteps } from './overview-steps.ts'
@@ -11,6 +12,7 @@ import { type ConsolePage, holds, type PageDeps } from './page.ts'
 export type OverviewPage = {
   steps: readonly FirstStep[]
   figures: readonly ShownFigure[]
+  drift: readonly ShownDrift[]
   signIns: SignInTable | undefined
 }
 
@@ -33,12 +35,13 @@ export function overviewPage(deps: PageDeps): ConsolePage {
     scope: 'any',
     async show(request) {
       const range = oneOf(request.ctx, 'range', ['day', 'weeks']) ?? 'day'
-      const [steps, figures, signIns] = await Promise.all([
+      const [steps, figures, drift, signIns] = await Promise.all([
         readFirstSteps(deps, request),
         readFigures(deps, request),
+        holds(request.held, 'checkup:read') ? readDriftPanels(deps, request) : [],
         holds(request.held, 'audit:read') ? readSignIns(deps, request, range) : undefined,
       ])
-      deps.render(request, overview, { steps, figures, signIns }, { section: 'overview' })
+      deps.render(request, overview, { steps, figures, drift, signIns }, { section: 'overview' })
     },
   }
 }

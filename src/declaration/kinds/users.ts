@@ -5,7 +5,7 @@ import { definedOnly, differences, type Step } from '../steps.ts'
 
 export function compareUsers({ users = [] }: Declaration, current: Current): Step[] {
   return users.flatMap((user): Step[] => {
-    const { email, disabled, password: _, passwordHash: __, ...input } = user
+    const { email, disabled, password: _, passwordFile: __, passwordHash: ___, ...input } = user
     const record = current.users.get(emailKey(email) ?? '')
     if (!record)
       return [

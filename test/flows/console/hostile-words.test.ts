@@ -7,6 +7,8 @@ import { createPolicy } from '#src/access/policies/policies.ts'
 import { writeRelations } from '#src/access/relations/relations.ts'
 import { createRole } from '#src/access/roles.ts'
 import { createView } from '#src/audit/views.ts'
+import { applyDeclaration } from '#src/declaration/apply.ts'
+import { parseDeclaration } from '#src/declaration/parse.ts'
 import { createReview } from '#src/review/reviews.ts'
 import { testEndpoint } from '#src/webhooks/deliveries.ts'
 import { createEndpoint } from '#src/webhooks/endpoints.ts'
@@ -70,6 +72,14 @@ beforeAll(async () => {
   await prisma.apiKeyValue.updateMany({ data: { hint: payload } })
   await prisma.policy.updateMany({ data: { ...said, text: payload } })
   await prisma.policyVersion.updateMany({ data: { ...said, text: payload, actorId: payload } })
+  const file = { ...change(), prune: false, dryRun: false, file: payload }
+  await applyDeclaration(
+    database,
+    parseDeclaration('clients: [{ clientId: gone, type: spa, redirectUris: [https://g.example/] }]'),
+    file,
+  )
+  const declared = { clients: [{ clientId: payload, type: 'spa', redirectUris: ['https://g.example/'] }] }
+  await prisma.appliedDeclaration.updateMany({ data: { declared } })
   await prisma.webhookEndpoint.updateMany({ data: { url: `https://x/?${payload}`, description: payload } })
   await prisma.auditView.updateMany({ data: { name: payload } })
   await prisma.accessReview.updateMany({ data: { name: payload } })

@@ -2,7 +2,9 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ownerRole } from '#src/access/roles.ts'
 import { countSignIns } from '#src/audit/sign-ins.ts'
-import { deleteClient } from '#src/clients/clients.ts'
+import { deleteClient, updateClient } from '#src/clients/clients.ts'
+import { applyDeclaration } from '#src/declaration/apply.ts'
+import { parseDeclaration } from '#src/declaration/parse.ts'
 import { type ConsoleHome, startConsole } from '#test/support/console.ts'
 import { change } from '#test/support/installation.ts'
 import type { Page, Person } from '#test/support/person.ts'
@@ -83,6 +85,33 @@ test.each([
   const main = page.text.slice(page.text.indexOf('<main'))
   expect(all.filter((part) => new RegExp(`<(h2|dt)>(<a [^>]*>)?${part}<`).test(main))).toEqual(expected)
   expect(page.text.includes('data-chart')).toBe(scope === 'audit:read')
+})
+
+test('what differs from the file that was applied is told by kind, name and fields to whoever may see the checkup', async () => {
+  const { database } = home.server
+  const declared = (name: string) =>
+    `clients: [{ clientId: declared, type: spa, name: ${name}, redirectUris: [https://d.example/] }, { clientId: leaves, type: spa, redirectUris: [https://d.example/] }]`
+  const apply = (name: string) =>
+    applyDeclaration(database, parseDeclaration(declared(name)), {
+      ...{ ...change(), prune: false, dryRun: false, file: 'sallyport.yaml' },
+    })
+  await apply('Declared')
+  expect((await owner.open('/admin')).text).not.toContain('sallyport.yaml')
+  await updateClient(
+    database.prisma,
+    'declared',
+    { type: 'spa', name: 'B', redirectUris: ['https://e.example/'] },
+    change(),
+  )
+  await deleteClient(database.prisma, 'leaves', change())
+  const { text } = await owner.open('/admin')
+  expect(text).toContain('<h2>2 things differ from sallyport.yaml</h2>')
+  expect(text).toMatch(/Application <code>declared<\/code><\/span><span class="hint">name, redirectUris</)
+  expect(text).toMatch(/Application <code>leaves<\/code><\/span><span class="hint">is gone</)
+  const as = await home.appointWith('clerk@example.com', 'clerk', { permissions: ['clients:read'] })
+  expect((await home.enter('/admin', { as })).page.text).not.toContain('sallyport.yaml')
+  await apply('Declared')
+  expect((await owner.open('/admin')).text).not.toContain('sallyport.yaml')
 })
 
 test('the first steps are there for whoever can take them, as long as they are to be taken', async () => {

@@ -46,6 +46,25 @@ test('one is made, and its secret is shown once, on a page that nothing keeps', 
   expect(home.server.logged.join('')).not.toContain(secret)
 })
 
+test('its name is the host of the address until somebody gives another; one that is taken is refused', async () => {
+  const id = await make()
+  const nameOf = async () => (await findEndpoint(prisma(), id)).name
+  expect(await nameOf()).toMatch(/^hooks\.example\.com(-\d+)?$/)
+  const rename = async (name: string) => owner.submit(await owner.open(`${path}/${id}/edit`), { ...fields, name })
+  await rename('chat')
+  expect(await nameOf()).toBe('chat')
+  expect((await owner.open(`${path}/${id}`)).text).toContain('<code>chat</code>')
+  await rename('')
+  expect(await nameOf()).toBe('chat')
+  for (const [name, said, status] of [
+    ['Chat room', 'is not a name of 1 to 64 characters', 422],
+    ['hooks.example.com', 'is taken', 409],
+  ] as const) {
+    const page = await rename(name)
+    expect([page.status, page.text.includes(said), page.text.includes(`value="${name}"`)]).toEqual([status, true, true])
+  }
+})
+
 test('what is refused is said, and what was typed is still there', async () => {
   const before = (await listEndpoints(prisma())).length
   for (const wrong of [{ url: 'http://hooks.example.com/a' }, { types: 'user.nothing' }, { types: '' }]) {

@@ -21,7 +21,7 @@ export type WebhookFormPage = {
 }
 
 /** `types`: one a line. */
-type Input = { url: string; description: string; types: string; enabled: boolean }
+type Input = { name: string; url: string; description: string; types: string; enabled: boolean }
 
 const page = template<WebhookFormPage>('admin/console/webhook-form')
 const common = { section: 'webhooks', writes: 'webhooks:write', sensitive: true, lines: ['types'] } as const
@@ -31,7 +31,7 @@ export function newWebhookPage({ database: { prisma }, config, secretKeys, rende
     ...common,
     path: `${webhooksPath}/new`,
     scope: 'webhooks:write',
-    show: async (request) => show(request, { url: '', description: '', types: '*', enabled: true }, [], 200),
+    show: async (request) => show(request, { name: '', url: '', description: '', types: '*', enabled: true }, [], 200),
     async submit(request, form) {
       const input = readInput(form)
       const deps = { secretKeys, networks: config.webhookNetworks }
@@ -59,8 +59,8 @@ export function editWebhookPage({ database: { prisma }, config, render }: PageDe
     scope: 'webhooks:write',
     async show(request) {
       const found = describeEndpoint(await findEndpoint(prisma, String(request.ctx.params.id)), request.now)
-      const { url, description, types, enabled } = found
-      const input = { url, description, types: types.join('\n'), enabled }
+      const { name, url, description, types, enabled } = found
+      const input = { name, url, description, types: types.join('\n'), enabled }
       show(request, { input, seen: fingerprint(found), flaws: [] }, 200)
     },
     async submit(request, form) {
@@ -88,10 +88,16 @@ export function editWebhookPage({ database: { prisma }, config, render }: PageDe
 }
 
 const readInput = (form: Form): Input => ({
+  name: form.get('name')?.trim() ?? '',
   url: form.get('url')?.trim() ?? '',
   description: form.get('description')?.trim() ?? '',
   types: form.get('types') ?? '',
   enabled: form.get('enabled') === 'yes',
 })
 
-const settingsOf = ({ types, ...input }: Input) => ({ ...input, types: types.split(/\s+/).filter(Boolean) })
+const settingsOf = ({ name, types, ...input }: Input) => ({
+  ...input,
+  // Left empty: the host of the address.
+  name: name === '' ? undefined : name,
+  types: types.split(/\s+/).filter(Boolean),
+})

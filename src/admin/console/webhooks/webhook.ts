@@ -19,6 +19,7 @@ import { stateWords, webhooksPath } from './list.ts'
 
 export type WebhookPage = {
   href: string
+  name: string
   url: string
   description: string
   types: readonly string[]
@@ -62,7 +63,7 @@ export function webhookPage({ database: { prisma }, render }: PageDeps): Console
       const { ctx, words, now, person } = request
       const at = (time: Date) => moment(words, time, now, person.zoneinfo)
       const found = describeEndpoint(await findEndpoint(prisma, String(ctx.params.id)), now)
-      const { id, url, description, types, createdAt, previousSecretUntil } = found
+      const { id, name, url, description, types, createdAt, previousSecretUntil } = found
       const state = oneOf(ctx, 'state', deliveryStates)
       const after = textOf(ctx, 'after')
       const listed = await listDeliveries(
@@ -78,7 +79,7 @@ export function webhookPage({ database: { prisma }, render }: PageDeps): Console
         request,
         page,
         {
-          ...{ href, url, description, types, badge, next },
+          ...{ href, name, url, description, types, badge, next },
           state: words.t(word),
           since: at(createdAt),
           previousSecretUntil: previousSecretUntil ? at(previousSecretUntil) : undefined,
