@@ -3,9 +3,14 @@ import type { Database } from '#src/db/database.ts'
 import type { Drift } from '#src/declaration/drift.ts'
 import { type Check, some } from './finding.ts'
 
-/** Of every file that was applied. Its language takes a while to load, and most installations have no such file. */
-export async function lookForDrift({ prisma }: Database): Promise<Drift[]> {
+/** Of every file that was applied. Its language takes a while to load, and most installations have no such file.
+ *  @param mostClients with more, nothing is compared: it reads them all. */
+export async function lookForDrift(
+  { prisma }: Database,
+  { mostClients = Number.POSITIVE_INFINITY } = {},
+): Promise<Drift[]> {
   if ((await prisma.appliedDeclaration.count()) === 0) return []
+  if (Number.isFinite(mostClients) && (await prisma.client.count()) > mostClients) return []
   const { readDrift } = await import('#src/declaration/drift.ts')
   return readDrift(prisma)
 }

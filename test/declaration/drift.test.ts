@@ -4,6 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createRole } from '#src/access/roles.ts'
 import { updateApi } from '#src/apis/apis.ts'
 import { runCheckup } from '#src/checkup/checkup.ts'
+import { lookForDrift } from '#src/checkup/drift.ts'
 import { createClient, deleteClient, updateClient } from '#src/clients/clients.ts'
 import { setClientLogo } from '#src/clients/logos.ts'
 import { newClientSecret } from '#src/clients/secrets.ts'
@@ -207,6 +208,12 @@ describe('one thing changed', () => {
     expect(others).toContain(`sallyport.yaml: api ${orders}: gone`)
     expect(others.every((one) => one.startsWith('sallyport.yaml: '))).toBe(true)
   })
+})
+
+test('a page does not compare more clients than it has time for', async () => {
+  await apply(file)
+  expect(await lookForDrift(database, { mostClients: 2 })).toHaveLength(1)
+  expect(await lookForDrift(database, { mostClients: 1 })).toEqual([])
 })
 
 describe('several files', () => {

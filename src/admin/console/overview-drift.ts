@@ -15,13 +15,15 @@ export type ShownDrift = {
 
 /** All of them are in the checkup. */
 const mostShown = 20
+/** A page must not wait for the comparison of more; the checkup makes it. */
+const mostClients = 1_000
 
 /** @returns a part for each file that something differs from. */
 export async function readDriftPanels(
   { database }: PageDeps,
   { words, now, person }: ConsoleRequest,
 ): Promise<ShownDrift[]> {
-  const found = await lookForDrift(database)
+  const found = await lookForDrift(database, { mostClients })
   return found
     .filter(({ differences, refused }) => differences.length > 0 || refused !== null)
     .map(({ file, appliedAt, differences, refused }) => ({
