@@ -17,7 +17,9 @@ import type { Declaration, DeclaredClient, DeclaredPolicy, DeclaredRoute, Declar
 import { canonical, type PlannedChange } from './steps.ts'
 
 export type KeptUser = { id: string; disabled?: boolean; emailVerified?: boolean; roles?: string[] }
-export type KeptDeclaration = Omit<Declaration, 'users'> & { users?: KeptUser[] }
+/** Sections that are not named here are not kept: whoever adds one decides whether it may be. */
+export type KeptDeclaration = Pick<Declaration, Exclude<Section, 'users'>> & { users?: KeptUser[] | undefined }
+export type KeptKind = (typeof sections)[Section]['kind']
 
 type Applied = {
   file: string
@@ -92,9 +94,10 @@ function without(declared: KeptDeclaration, names: ReadonlySet<string>): KeptDec
 }
 
 async function keep(db: Db, { declaration, logos, policyTexts }: Applied): Promise<KeptDeclaration> {
-  const { users, clients, routes, policies, webhooks } = declaration
-  const all = {
-    ...declaration,
+  const { apis, roles, users, clients, routes, policies, webhooks } = declaration
+  const all: KeptDeclaration = {
+    apis,
+    roles,
     clients: clients?.map(({ clientSecret: _, clientSecretFile: __, clientSecretHash: ___, logo, ...client }) => ({
       ...client,
       // None is asked for again where the client is gone.

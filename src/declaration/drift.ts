@@ -3,13 +3,13 @@
 import { routeName } from '#src/apis/routes.ts'
 import type { Db } from '#src/db/database.ts'
 import { Refusal } from '#src/refusal.ts'
-import { type KeptDeclaration, type KeptUser, namesIn } from './applied.ts'
+import { type KeptDeclaration, type KeptKind, type KeptUser, namesIn } from './applied.ts'
 import { compare } from './compare.ts'
 import { type Logos, logoHashesIn } from './logos.ts'
 import type { Declaration } from './schema.ts'
-import type { PlannedChange } from './steps.ts'
 
-export type Difference = Pick<PlannedChange, 'kind'> & {
+export type Difference = {
+  kind: KeptKind
   /** Of a person their id. */
   id: string
   /** It is not there any more. */
@@ -48,7 +48,7 @@ async function lookAt(db: Db, declared: KeptDeclaration): Promise<Pick<Drift, 'd
       // Routes are numbered through: those of others are moved by where these stand.
       const names = Object.keys(fields ?? {}).filter((name) => !(kind === 'route' && name === 'position' && sameOrder))
       if (!listed.has(`${kind} ${id}`) || (action === 'update' && names.length === 0)) return []
-      return [{ kind, id, missing: action === 'create', fields: names }]
+      return [{ kind: kind as KeptKind, id, missing: action === 'create', fields: names }]
     })
     return { differences: [...changed, ...gone], refused: null }
   } catch (error) {

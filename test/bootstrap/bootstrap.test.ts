@@ -267,6 +267,15 @@ describe('a file that was found to change nothing', () => {
     expect(await nameOfClient()).toBe('As declared')
   })
 
+  test('is compared at every start when it declares webhooks, which change without the configuration', async () => {
+    write('webhooks: [{ name: archive, url: "https://hooks.example.com/", types: [user.created] }]\n')
+    await restart()
+    await restart()
+    await prisma.webhookEndpoint.updateMany({ data: { types: ['*'] } })
+    await restart()
+    expect((await prisma.webhookEndpoint.findFirstOrThrow()).types).toEqual(['user.created'])
+  })
+
   test('is compared at every start when it names an OpenAPI document, which may change without the text', async () => {
     const api = 'https://api.example.com/orders'
     const document = (scope: string) =>
