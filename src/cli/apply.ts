@@ -1,6 +1,7 @@
 // sallyport apply: make the configuration what a file says. One transaction: everything or nothing.
 import { readFileSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
+import { text } from 'node:stream/consumers'
 import type { Command } from 'commander'
 import { applyDeclaration } from '#src/declaration/apply.ts'
 import { readLogos } from '#src/declaration/logos.ts'
@@ -18,20 +19,26 @@ export function register(program: Command, deps: CliDeps): void {
   program
     .command('apply')
     .description('make the configuration what a declarative file says')
-    .requiredOption('--file <file>', 'the file, YAML')
+    .requiredOption('--file <file>', 'the file, YAML; - for standard input')
     .option('--dry-run', 'show what would change, and change nothing', false)
     .option('--prune', 'also remove what the sections of the file do not list', false)
     .action(async ({ file, dryRun, prune }: { file: string; dryRun: boolean; prune: boolean }) => {
       settlePasswords(deps.config())
-      const folder = dirname(file)
-      const written = parseDeclaration(readText(deps, file))
+      const folder = dirname(file) // of standard input the current one
+      const written = parseDeclaration(file === '-' ? await text(process.stdin) : readText(deps, file))
       const declaration = expandRoutes(resolveSecrets(written, folder, deps.config().namedSecrets), folder)
       const logos = readLogos(declaration, folder)
       const policyTexts = readPolicyTexts(declaration, folder)
       const database = await deps.openDatabase()
       const webhookDeps = { secretKeys: deps.secretKeys(), networks: deps.config().webhookNetworks }
       const progress = deps.progress(dryRun ? 'steps tried' : 'steps done')
-      const named = { logos, policyTexts, webhookDeps, file: basename(file), progress }
+      const named = {
+        logos,
+        policyTexts,
+        webhookDeps,
+        file: file === '-' ? 'standard input' : basename(file),
+        progress,
+      }
       const changes = await applyDeclaration(database, declaration, { ...cliChange(deps), dryRun, prune, ...named })
       deps.out({ changes }, describe(changes, dryRun))
     })

@@ -79,6 +79,13 @@ describe('apply and export', () => {
     expect((await sallyport(['export'])).out).toBe(exported.out)
     expect(exported.out).not.toContain('0123456789abcdef')
     expect((await json(['export'])).clients).toHaveLength(1)
+    // sallyport export | sallyport apply --file -
+    const fresh = await createTestDatabase()
+    const there = { DATABASE_URL: fresh.url }
+    const applied = await sallyport(['apply', '--file', '-', '--json'], exported.out, there)
+    expect([applied.code, applied.err, JSON.parse(applied.out).changes.length]).toEqual([0, '', 4])
+    expect((await sallyport(['export'], '', there)).out).toBe(exported.out)
+    await fresh.drop()
   })
 
   test('for people: a sign, a kind and a name a line, and the sum', async () => {
