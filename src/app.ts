@@ -10,7 +10,7 @@ import type { ConsoleDeps } from './admin/console/page.ts'
 import { createConsoleRouter } from './admin/console/router.ts'
 import { createLeakedKeysRouter } from './admin/leaked-keys.ts'
 import { createSetupRouter } from './admin/setup.ts'
-import type { Config } from './config.ts'
+import { type Config, followStored } from './config.ts'
 import type { Database } from './db/database.ts'
 import { pendingMigrations, readMigrations } from './db/migrate.ts'
 import { createDevMailRouter } from './dev/mail.ts'
@@ -70,23 +70,16 @@ export async function createApp(deps: {
   latency?: ConsoleDeps['latency']
   now?: () => Date
 }): Promise<App> {
-  const {
-    config,
-    log,
-    database,
-    secretKeys,
-    isDraining = () => false,
-    counters,
-    latency,
-    now = () => new Date(),
-  } = deps
+  const { log, database, secretKeys, isDraining = () => false, counters, latency, now = () => new Date() } = deps
+  // What is stored may change at any moment: whoever is given this reads what is in force when they look.
+  const { config, follow } = followStored(deps.config)
   const migrations = readMigrations()
   const assets = loadAssets(config)
   const renderer = createRenderer({ config, assets })
   const pages = createEnginePages({ renderer, database })
   const rateLimits = createRateLimits({ config, observe: counters?.requestLimited, now })
   const limits = createClientLimits(rateLimits)
-  const providers = await createProviderSource({ config, database, secretKeys, pages, limits, log, now })
+  const providers = await createProviderSource({ config, follow, database, secretKeys, pages, limits, log, now })
   const health = createHealthRouter({
     database,
     isDraining,

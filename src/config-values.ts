@@ -74,6 +74,16 @@ export const networks = z.string().transform((value, context) => {
   return entries
 })
 
+/** What a form, a database and a style sheet can hold. */
+export const styleSheet = z
+  .string()
+  .max(16_384, 'must have at most 16384 characters')
+  .refine(
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+    (text) => text.isWellFormed() && !/[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]/.test(text),
+    'must be text without control characters',
+  )
+
 export const days = (min: number, max: number) => whole('days', min, max)
 export const hours = (min: number, max: number) => whole('hours', min, max)
 

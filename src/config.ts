@@ -1,5 +1,8 @@
 // The only reader of the environment. One schema gives the types, the checks and docs/configuration.md; the result is frozen.
 // Nothing here opens a file besides the `X_FILE` forms and nothing connects to anything.
+//
+// Some variables may also be stored (src/settings/): the environment goes before what is stored, and that before the default. `withStored`
+// is the configuration with what is stored, `followStored` one that goes on following it (docs/decisions/052).
 import { readFileSync } from 'node:fs'
 import { isAbsolute, resolve } from 'node:path'
 import { z } from 'zod'
@@ -19,6 +22,7 @@ import {
   seconds,
   secretKeys,
   smtpServer,
+  styleSheet,
   syslogServer,
   type Webhook,
   webhookAddress,
@@ -130,6 +134,7 @@ const variables = {
   },
   SIGN_UP: {
     group: 'people',
+    stored: 'choice',
     schema: z.enum(['off', 'open', 'invitation']),
     default: 'off',
     about:
@@ -137,12 +142,14 @@ const variables = {
   },
   EMAIL_VERIFICATION: {
     group: 'people',
+    stored: 'choice',
     schema: z.enum(['optional', 'required']),
     default: 'optional',
     about: 'Whether a person whose email address is not verified has to verify it, by a code, before they can sign in.',
   },
   EMAIL_SIGN_IN: {
     group: 'people',
+    stored: 'choice',
     schema: z.enum(['off', 'on']),
     default: 'off',
     about:
@@ -216,6 +223,7 @@ const variables = {
   },
   DECISION_RECEIPT_TTL_DAYS: {
     group: 'limits',
+    stored: 'number',
     schema: z
       .string()
       .regex(/^[1-9]\d{0,2}$/, 'must be a whole number from 1 to 999')
@@ -226,6 +234,7 @@ const variables = {
   },
   DECISION_RECEIPTS_PERMITTED: {
     group: 'limits',
+    stored: 'number',
     schema: z
       .string()
       .regex(/^(0|1|0\.\d{1,4})$/, 'must be a share from 0 to 1, such as 0.05')
@@ -235,6 +244,7 @@ const variables = {
   },
   RATE_LIMIT_TOKEN_PER_MINUTE: {
     group: 'limits',
+    stored: 'number',
     schema: perMinute,
     default: '600000',
     about:
@@ -242,24 +252,28 @@ const variables = {
   },
   RATE_LIMIT_INTROSPECTION_PER_MINUTE: {
     group: 'limits',
+    stored: 'number',
     schema: perMinute,
     default: '600000',
     about: 'The same for introspection.',
   },
   RATE_LIMIT_REVOCATION_PER_MINUTE: {
     group: 'limits',
+    stored: 'number',
     schema: perMinute,
     default: '600000',
     about: 'The same for revocation.',
   },
   RATE_LIMIT_PAR_PER_MINUTE: {
     group: 'limits',
+    stored: 'number',
     schema: perMinute,
     default: '600000',
     about: 'The same for pushed authorization requests.',
   },
   RATE_LIMIT_UNIDENTIFIED_PER_MINUTE: {
     group: 'limits',
+    stored: 'number',
     schema: perMinute,
     default: '3000',
     about:
@@ -267,18 +281,21 @@ const variables = {
   },
   API_KEY_DAYS: {
     group: 'keys',
+    stored: 'number',
     schema: days(1, 365),
     default: '90',
     about: 'How long an API key lives when nobody says otherwise at its creation; API_KEY_MOST_DAYS, if that is less.',
   },
   API_KEY_MOST_DAYS: {
     group: 'keys',
+    stored: 'number',
     schema: days(1, 365),
     default: '365',
     about: 'How long a person’s API key lives at most. Those of clients may live for any time, also for ever.',
   },
   API_KEY_OVERLAP_HOURS: {
     group: 'keys',
+    stored: 'number',
     schema: hours(0, 168),
     default: '24',
     about: 'How long the value before stays good after an API key was rotated, unless the rotation says otherwise.',
@@ -313,12 +330,14 @@ const variables = {
   },
   SESSION_TTL_SECONDS: {
     group: 'sessions',
+    stored: 'number',
     schema: seconds(300, 31_536_000),
     default: '86400',
     about: 'Absolute lifetime of a browser session.',
   },
   REMEMBER_DEVICE_DAYS: {
     group: 'factors',
+    stored: 'number',
     schema: z
       .string()
       .regex(/^\d{1,3}$/, 'must be a whole number of days')
@@ -330,6 +349,7 @@ const variables = {
   },
   SIGNING_KEY_ROTATION_DAYS: {
     group: 'keys',
+    stored: 'number',
     schema: z
       .string()
       .regex(/^\d{1,4}$/, 'must be a whole number of days')
@@ -341,18 +361,21 @@ const variables = {
   },
   SESSION_IDLE_TTL_SECONDS: {
     group: 'sessions',
+    stored: 'number',
     schema: seconds(300, 31_536_000),
     default: '3600',
     about: 'A browser session that was not used for so long is over, whatever is left of SESSION_TTL_SECONDS.',
   },
   CONSOLE_SESSION_TTL_SECONDS: {
     group: 'sessions',
+    stored: 'number',
     schema: seconds(300, 86_400),
     default: '28800',
     about: 'How long ago an administrator may have signed in to use the console.',
   },
   CONSOLE_IDLE_TTL_SECONDS: {
     group: 'sessions',
+    stored: 'number',
     schema: seconds(60, 86_400),
     default: '1800',
     about:
@@ -360,6 +383,7 @@ const variables = {
   },
   ACCOUNT_DELETION_GRACE_DAYS: {
     group: 'people',
+    stored: 'number',
     schema: z
       .string()
       .regex(/^\d{1,3}$/, 'must be a whole number of days')
@@ -390,8 +414,8 @@ const variables = {
   },
   THEME_CSS: {
     group: 'appearance',
-    shown: 'length',
-    schema: z.string().max(16_384, 'must have at most 16384 characters'),
+    stored: 'lines',
+    schema: styleSheet,
     default: undefined,
     about:
       'CSS of your own for the hosted pages, loaded after ours: usually THEME_CSS_FILE, a file that redefines custom properties such as --accent. Served from our origin; what it names elsewhere is not loaded.',
@@ -417,6 +441,9 @@ export const settingGroups = [
   'appearance',
 ] as const
 
+/** Where a value comes from. */
+export const settingSources = ['environment', 'stored', 'default'] as const
+
 /** A variable as an operator may see it. */
 export type SettingInForce = Readonly<{
   name: string
@@ -425,6 +452,11 @@ export type SettingInForce = Readonly<{
   value: string | null
   /** Somebody set it; otherwise it is the default. */
   given: boolean
+  source: (typeof settingSources)[number]
+  /** A value is stored. It is in force where `source` says so; otherwise the environment goes before it, or this version cannot use it. */
+  stored: boolean
+  /** May be stored, and the environment does not say otherwise. */
+  editable: boolean
   secret: boolean
   about: string
 }>
@@ -437,6 +469,18 @@ export type NamedSecrets = Readonly<{
   /** Folders and files that hold what is ours. */
   ours: readonly string[]
 }>
+
+/** A variable that may be stored. `kind` is what it looks like in a form and in the declarative file. */
+export type StorableSetting = Readonly<{
+  name: string
+  kind: 'choice' | 'number' | 'lines'
+  /** Of a choice. */
+  choices: readonly string[]
+  default: string | undefined
+}>
+
+/** What is stored, by the name of the variable. */
+export type StoredSettings = ReadonlyMap<string, string>
 
 export type Config = Readonly<{
   production: boolean
@@ -495,9 +539,31 @@ export type Config = Readonly<{
   auditSyslog: SyslogServer | undefined
   themeCss: string | undefined
   shutdownTimeoutSeconds: number
+  /** Of the variables that may be stored, those that the environment decides. */
+  fromEnvironment: Readonly<Record<string, string>>
   /** For those who look at it. */
   inForce: readonly SettingInForce[]
 }>
+
+/** What may change while the server runs. */
+type StoredFields = Pick<
+  Config,
+  | 'signUp'
+  | 'emailVerification'
+  | 'emailSignIn'
+  | 'rateLimits'
+  | 'apiKeys'
+  | 'sessionTtlSeconds'
+  | 'rememberDeviceDays'
+  | 'signingKeyRotationDays'
+  | 'sessionIdleTtlSeconds'
+  | 'consoleSessionTtlSeconds'
+  | 'consoleIdleTtlSeconds'
+  | 'decisionReceiptTtlDays'
+  | 'decisionReceiptsPermitted'
+  | 'accountDeletionGraceDays'
+  | 'themeCss'
+>
 
 /** @param env `process.env` or a test's. Any `X` may be given as `X_FILE`, the path of a file that holds it.
  *  @throws ConfigurationError with every problem. */
@@ -505,10 +571,12 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
   const problems: string[] = []
   const values: Record<string, unknown> = {}
   const inForce: SettingInForce[] = []
+  const fromEnvironment: Record<string, string> = {}
   for (const [name, variable] of Object.entries(variables)) {
     const said = given(env, name, problems)
     const text = said ?? variable.default
-    inForce.push(inForceOf(name, variable, said))
+    if (said !== undefined && 'stored' in variable) fromEnvironment[name] = said
+    inForce.push(inForceOf(name, variable, { said }))
     if (text === undefined) continue
     const parsed = variable.schema.safeParse(text)
     if (parsed.success) values[name] = parsed.data
@@ -562,9 +630,6 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
       address: `no-reply@${issuer ? new URL(issuer).hostname : ''}`,
     },
     mail: values.SMTP_URL ? 'smtp' : !production && issuer && loopback(new URL(issuer).hostname) ? 'page' : 'none',
-    signUp: values.SIGN_UP as Config['signUp'],
-    emailVerification: values.EMAIL_VERIFICATION as Config['emailVerification'],
-    emailSignIn: values.EMAIL_SIGN_IN as Config['emailSignIn'],
     factorWebhook: webhook ? { url: webhook, secrets: values.FACTOR_WEBHOOK_SECRET as Buffer[] } : undefined,
     webhookNetworks:
       (values.WEBHOOK_NETWORKS as string[] | undefined) ?? (production ? [] : ['127.0.0.0/8', '::1/128']),
@@ -576,38 +641,14 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     // Not the production default of HOST: what is counted is the operator's, not everybody's.
     metricsHost: (values.HOST as string | undefined) ?? 'localhost',
     logLevel: values.LOG_LEVEL as Config['logLevel'],
-    rateLimits: Object.freeze({
-      token: values.RATE_LIMIT_TOKEN_PER_MINUTE as number,
-      introspection: values.RATE_LIMIT_INTROSPECTION_PER_MINUTE as number,
-      revocation: values.RATE_LIMIT_REVOCATION_PER_MINUTE as number,
-      par: values.RATE_LIMIT_PAR_PER_MINUTE as number,
-      unidentified: values.RATE_LIMIT_UNIDENTIFIED_PER_MINUTE as number,
-    }),
-    apiKeys: Object.freeze({
-      usualDays: Math.min(values.API_KEY_DAYS as number, values.API_KEY_MOST_DAYS as number),
-      mostDays: values.API_KEY_MOST_DAYS as number,
-      overlapHours: values.API_KEY_OVERLAP_HOURS as number,
-    }),
     passwordHashMemoryKib: values.PASSWORD_HASH_MEMORY_KIB as number,
     passwordHashTimeCost: values.PASSWORD_HASH_TIME_COST as number,
     breachedPasswordsFile: values.BREACHED_PASSWORDS_FILE as string | undefined,
-    sessionTtlSeconds: values.SESSION_TTL_SECONDS as number,
-    // A cookie that replaces a code does not travel in the open.
-    rememberDeviceDays:
-      issuer?.startsWith('https:') || (issuer && loopback(new URL(issuer).hostname))
-        ? (values.REMEMBER_DEVICE_DAYS as number)
-        : 0,
-    signingKeyRotationDays: values.SIGNING_KEY_ROTATION_DAYS as number,
-    decisionReceiptTtlDays: values.DECISION_RECEIPT_TTL_DAYS as number,
-    decisionReceiptsPermitted: values.DECISION_RECEIPTS_PERMITTED as number,
-    sessionIdleTtlSeconds: values.SESSION_IDLE_TTL_SECONDS as number,
-    consoleSessionTtlSeconds: values.CONSOLE_SESSION_TTL_SECONDS as number,
-    consoleIdleTtlSeconds: values.CONSOLE_IDLE_TTL_SECONDS as number,
-    accountDeletionGraceDays: values.ACCOUNT_DELETION_GRACE_DAYS as number,
     auditRetentionDays: values.AUDIT_RETENTION_DAYS as number,
     auditSyslog: values.AUDIT_SYSLOG_URL as SyslogServer | undefined,
-    themeCss: values.THEME_CSS as string | undefined,
     shutdownTimeoutSeconds: values.SHUTDOWN_TIMEOUT_SECONDS as number,
+    ...storedFields(values, issuer ?? ''),
+    fromEnvironment: Object.freeze(fromEnvironment),
     inForce: Object.freeze(inForce),
   })
 }
@@ -623,21 +664,133 @@ function namedSecrets(env: NodeJS.ProcessEnv, values: Record<string, unknown>): 
   })
 }
 
+/** In the order in which they are shown. */
+export const storableSettings: ReadonlyMap<string, StorableSetting> = new Map(
+  storable().map(([name, { stored: kind, schema, default: usual }]) => [
+    name,
+    { name, kind, choices: 'options' in schema ? schema.options : [], default: usual },
+  ]),
+)
+
+/** @returns what is wrong with the value, as in `must be …`; undefined: nothing. */
+export function problemOf(name: string, text: string): string | undefined {
+  return readStored(name, text)?.error?.issues[0]?.message
+}
+
+/** @param stored what this version cannot use does not count. @returns the configuration that is in force with it. */
+export function withStored(config: Config, stored: StoredSettings): Config {
+  const { values, inForce } = settingsWith(config, stored)
+  return Object.freeze({ ...config, ...storedFields(values, config.issuerUrl), inForce })
+}
+
+/** What an operator sees of it. */
+export function settingsWith(
+  config: Pick<Config, 'inForce' | 'fromEnvironment'>,
+  stored: StoredSettings,
+): { values: Readonly<Record<string, unknown>>; inForce: Config['inForce'] } {
+  const values: Record<string, unknown> = {}
+  const inForce = config.inForce.map((setting) => {
+    const variable = storableSettings.get(setting.name) && variables[setting.name as keyof typeof variables]
+    if (!variable) return setting
+    const said = config.fromEnvironment[setting.name]
+    const kept = stored.get(setting.name)
+    const text = said ?? (kept !== undefined && readStored(setting.name, kept)?.success ? kept : variable.default)
+    if (text !== undefined) values[setting.name] = variable.schema.parse(text)
+    return inForceOf(setting.name, variable, { said, kept })
+  })
+  return { values, inForce: Object.freeze(inForce) }
+}
+
+/** The same object for as long as the process runs: whoever reads a field reads what is in force at that moment.
+ *  @returns `follow` takes what is stored now. */
+export function followStored(config: Config): { config: Config; follow(stored: StoredSettings): void } {
+  let current = config
+  const fields = (Object.keys(config) as (keyof Config)[]).map(
+    (field) => [field, { enumerable: true, get: () => current[field] }] as const,
+  )
+  return {
+    config: Object.freeze(Object.defineProperties({}, Object.fromEntries(fields)) as Config),
+    follow(stored) {
+      current = withStored(config, stored)
+    },
+  }
+}
+
+function storable() {
+  return Object.entries(variables).flatMap(([name, variable]) =>
+    'stored' in variable ? [[name, variable] as const] : [],
+  )
+}
+
+function readStored(name: string, text: string) {
+  return storableSettings.has(name) ? variables[name as keyof typeof variables].schema.safeParse(text) : undefined
+}
+
+/** Out of values that were read by their schemas. */
+function storedFields(values: Record<string, unknown>, issuer: string): StoredFields {
+  const number = (name: string) => values[name] as number
+  return {
+    signUp: values.SIGN_UP as Config['signUp'],
+    emailVerification: values.EMAIL_VERIFICATION as Config['emailVerification'],
+    emailSignIn: values.EMAIL_SIGN_IN as Config['emailSignIn'],
+    rateLimits: Object.freeze({
+      token: number('RATE_LIMIT_TOKEN_PER_MINUTE'),
+      introspection: number('RATE_LIMIT_INTROSPECTION_PER_MINUTE'),
+      revocation: number('RATE_LIMIT_REVOCATION_PER_MINUTE'),
+      par: number('RATE_LIMIT_PAR_PER_MINUTE'),
+      unidentified: number('RATE_LIMIT_UNIDENTIFIED_PER_MINUTE'),
+    }),
+    apiKeys: Object.freeze({
+      usualDays: Math.min(number('API_KEY_DAYS'), number('API_KEY_MOST_DAYS')),
+      mostDays: number('API_KEY_MOST_DAYS'),
+      overlapHours: number('API_KEY_OVERLAP_HOURS'),
+    }),
+    sessionTtlSeconds: number('SESSION_TTL_SECONDS'),
+    // A cookie that replaces a code does not travel in the open.
+    rememberDeviceDays:
+      issuer.startsWith('https:') || (issuer && loopback(new URL(issuer).hostname))
+        ? number('REMEMBER_DEVICE_DAYS')
+        : 0,
+    signingKeyRotationDays: number('SIGNING_KEY_ROTATION_DAYS'),
+    sessionIdleTtlSeconds: number('SESSION_IDLE_TTL_SECONDS'),
+    consoleSessionTtlSeconds: number('CONSOLE_SESSION_TTL_SECONDS'),
+    consoleIdleTtlSeconds: number('CONSOLE_IDLE_TTL_SECONDS'),
+    decisionReceiptTtlDays: number('DECISION_RECEIPT_TTL_DAYS'),
+    decisionReceiptsPermitted: number('DECISION_RECEIPTS_PERMITTED'),
+    accountDeletionGraceDays: number('ACCOUNT_DELETION_GRACE_DAYS'),
+    themeCss: values.THEME_CSS as string | undefined,
+  }
+}
+
 type Variable = Pick<SettingInForce, 'group' | 'about'> & {
   default: string | undefined
   /** What of a value that was set may be seen; otherwise all of it. */
-  shown?: 'address' | 'length' | 'secret'
+  shown?: 'address' | 'secret'
+  stored?: StorableSetting['kind']
 }
 
-function inForceOf(name: string, variable: Variable, said: string | undefined): SettingInForce {
-  const { group, about, shown } = variable
-  const value = said === undefined ? (variable.default ?? null) : showValue(said, shown)
-  return { name, group, value, given: said !== undefined, secret: shown === 'secret', about }
+/** @param given.said by the environment. @param given.kept what is stored. */
+function inForceOf(
+  name: string,
+  variable: Variable,
+  { said, kept }: { said: string | undefined; kept?: string | undefined },
+): SettingInForce {
+  const { group, about, shown, default: usual } = variable
+  const source =
+    said !== undefined
+      ? 'environment'
+      : kept !== undefined && problemOf(name, kept) === undefined
+        ? 'stored'
+        : 'default'
+  const value = { environment: showValue(said, shown), stored: kept ?? null, default: usual ?? null }[source]
+  return {
+    ...{ name, group, value, given: source !== 'default', source, stored: kept !== undefined },
+    ...{ editable: variable.stored !== undefined && said === undefined, secret: shown === 'secret', about },
+  }
 }
 
-function showValue(text: string, shown: Variable['shown']): string | null {
-  if (shown === 'secret') return null
-  if (shown === 'length') return `${text.length} characters`
+function showValue(text: string | undefined, shown: Variable['shown']): string | null {
+  if (text === undefined || shown === 'secret') return null
   if (shown !== 'address') return text
   // A user name, a password or a token in the path or the query is nobody's business here.
   const url = URL.parse(text)
@@ -661,7 +814,7 @@ function given(env: NodeJS.ProcessEnv, name: string, problems: string[]): string
 export function documentConfiguration(): string {
   const rows = Object.entries(variables).map(
     ([name, v]) =>
-      `| \`${name}\` | ${v.default === undefined ? '' : `\`${v.default || '(empty)'}\``} | ${'production' in v ? v.production : ''} | ${v.about} |`,
+      `| \`${name}\` | ${v.default === undefined ? '' : `\`${v.default || '(empty)'}\``} | ${'production' in v ? v.production : ''} | ${'stored' in v ? 'yes' : ''} | ${v.about} |`,
   )
   return `# Configuration
 
@@ -669,8 +822,21 @@ Every variable the server reads, made from the schema in \`src/config.ts\`. Any 
 that holds the value. An empty value counts as unset. With \`NODE_ENV=production\` a missing or unsafe value stops the start with
 one list of every problem.
 
-| variable | default | in production | what it is |
-|---|---|---|---|
+Those that say so may also be *stored*: in the console at /admin/settings, with \`PATCH /api/v1/settings\`, with \`sallyport settings\`,
+or in the sections \`settings\` and \`branding\` of the declarative file. What is stored is in force in every process within a second,
+without a restart. The environment goes before what is stored, and that before the default: a variable that is set here cannot be changed there
+([decision 052](decisions/052-what-is-stored-of-the-configuration.md)). In the file:
+
+\`\`\`yaml
+settings:
+  signUp: open                  # SIGN_UP
+  sessionTtlSeconds: 86400      # numbers as numbers
+branding:
+  cssFile: ./theme.css          # beside the file; or css: | and the sheet itself
+\`\`\`
+
+| variable | default | in production | may be stored | what it is |
+|---|---|---|---|---|
 ${rows.join('\n')}
 `
 }

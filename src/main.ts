@@ -24,6 +24,7 @@ import { createMailSender, type MailSender } from './mail/sender.ts'
 import { createMetrics, type DatabaseFacts, type Metrics, printSum } from './metrics.ts'
 import { serveMetrics } from './metrics-server.ts'
 import { createClosing, watchProcess } from './process-life.ts'
+import { readConfigInForce } from './settings/settings.ts'
 import { signedIsOfUseSeconds } from './tokens/feed.ts'
 import { sweepLagSeconds, tableSizes } from './tokens/growth.ts'
 import { sweep } from './tokens/sweep.ts'
@@ -158,9 +159,10 @@ export async function run(given: Config): Promise<void> {
           name: 'signing keys',
           everySeconds: 600,
           async run(context) {
+            const inForce = await readConfigInForce(context.database, config)
             const done = await careForSigningKeys(context.database, secretKeys, {
-              rotationDays: config.signingKeyRotationDays,
-              keptSeconds: signedIsOfUseSeconds(config.sessionTtlSeconds),
+              rotationDays: inForce.signingKeyRotationDays,
+              keptSeconds: signedIsOfUseSeconds(inForce.sessionTtlSeconds),
               change: { now: context.now(), actor: { kind: 'system', id: 'schedule' } },
             })
             for (const rotation of done.rotated) log.info({ event: 'key.rotated', ...rotation })

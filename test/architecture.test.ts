@@ -31,6 +31,7 @@ const domain = [
   'review',
   'checkup',
   'webhooks',
+  'settings',
 ]
 const door = {
   ...floor,
@@ -128,6 +129,13 @@ const arrows: Record<string, Record<string, string>> = {
     tokens: 'what was used',
     declaration: 'what differs from the file that was applied',
   },
+  settings: {
+    config: floor.config,
+    db: 'rows',
+    audit: 'changes are recorded',
+    editing: floor.editing,
+    refusal: floor.refusal,
+  },
   idempotency: { db: 'rows', keys: 'answers are sealed', refusal: floor.refusal },
   webhooks: {
     db: 'rows',
@@ -168,6 +176,8 @@ const arrows: Record<string, Record<string, string>> = {
     users: 'a section of the file',
     factors: 'passwords of people in the file',
     access: 'roles, a section of the file',
+    settings: 'a section of the file',
+    config: 'which of it may be stored',
     openapi: 'routes out of documents',
     webhooks: 'a section of the file',
     refusal: floor.refusal,
@@ -218,6 +228,7 @@ const arrows: Record<string, Record<string, string>> = {
     users: 'claims',
     factors: 'acr and amr',
     access: 'roles in tokens',
+    settings: 'what is stored, with every version of the configuration',
     federation: 'sign-in with another provider',
   },
 
@@ -272,6 +283,7 @@ const arrows: Record<string, Record<string, string>> = {
     keys: 'SECRET_KEY',
     bootstrap: 'before it listens',
     jobs: 'scheduled work',
+    settings: 'what is stored, for jobs that depend on it',
     tokens: 'the sweep, and how the tables grow',
     users: 'who asked to be deleted',
     factors: 'the hashing process',

@@ -3,7 +3,14 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import { ConfigurationError, documentConfiguration, readConfig } from '#src/config.ts'
+import {
+  ConfigurationError,
+  documentConfiguration,
+  followStored,
+  readConfig,
+  storableSettings,
+  withStored,
+} from '#src/config.ts'
 
 const key = randomBytes(32).toString('base64url')
 const directory = mkdtempSync(join(tmpdir(), 'sallyport-config-'))
@@ -291,4 +298,70 @@ test('an empty value counts as unset, as compose files write it', () => {
 
 test('docs/configuration.md is what the schema says', () => {
   expect(readFileSync(join(import.meta.dirname, '../docs/configuration.md'), 'utf8')).toBe(documentConfiguration())
+})
+
+describe('what is stored', () => {
+  const stored = (values: Record<string, string>) => new Map(Object.entries(values))
+  const shown = (config: ReturnType<typeof readConfig>, name: string) => config.inForce.find((one) => one.name === name)
+
+  test('goes before the default, and the environment before it', () => {
+    const config = readConfig({ SESSION_TTL_SECONDS: '7200' })
+    const both = withStored(config, stored({ SESSION_TTL_SECONDS: '3600', SESSION_IDLE_TTL_SECONDS: '600' }))
+    expect([both.sessionTtlSeconds, both.sessionIdleTtlSeconds, both.apiKeys.usualDays]).toEqual([7200, 600, 90])
+    expect(shown(both, 'SESSION_TTL_SECONDS')).toMatchObject({ value: '7200', source: 'environment', editable: false })
+    expect(shown(both, 'SESSION_IDLE_TTL_SECONDS')).toMatchObject({ value: '600', source: 'stored', editable: true })
+    expect(shown(both, 'API_KEY_DAYS')).toMatchObject({ value: '90', source: 'default', editable: true })
+    expect(withStored(both, stored({})).sessionIdleTtlSeconds).toBe(3600)
+  })
+
+  test('bounds what it bounds, wherever the two come from', () => {
+    const bounded = withStored(readConfig({ API_KEY_DAYS: '90' }), stored({ API_KEY_MOST_DAYS: '30' }))
+    expect(bounded.apiKeys).toEqual({ usualDays: 30, mostDays: 30, overlapHours: 24 })
+    const open = readConfig({ ISSUER_URL: 'http://id.internal' })
+    expect(withStored(open, stored({ REMEMBER_DEVICE_DAYS: '30' })).rememberDeviceDays).toBe(0)
+  })
+
+  test('does not count where it cannot be used, or may not be stored', () => {
+    const config = readConfig({})
+    const odd = withStored(config, stored({ SIGN_UP: 'whoever', ISSUER_URL: 'https://x.example', PORT: '1', NEW: '1' }))
+    expect({ ...odd, inForce: [] }).toEqual({ ...config, inForce: [] })
+    expect(shown(odd, 'SIGN_UP')).toMatchObject({ value: 'off', source: 'default', stored: true })
+  })
+
+  test('is followed by one object, which nobody else can change', () => {
+    const base = readConfig({})
+    const { config, follow } = followStored(base)
+    expect({ ...config }).toEqual({ ...base })
+    follow(stored({ SIGN_UP: 'open', THEME_CSS: 'a{}' }))
+    expect([config.signUp, config.themeCss, base.signUp]).toEqual(['open', 'a{}', 'off'])
+    follow(stored({}))
+    expect([config.signUp, config.themeCss]).toEqual(['off', undefined])
+    expect(() => Object.assign(config, { signUp: 'open' })).toThrow(TypeError)
+  })
+
+  test('is nothing that decides whom a process trusts, where it keeps its data or what is secret', () => {
+    expect([...storableSettings.keys()].sort()).toEqual([
+      'ACCOUNT_DELETION_GRACE_DAYS',
+      'API_KEY_DAYS',
+      'API_KEY_MOST_DAYS',
+      'API_KEY_OVERLAP_HOURS',
+      'CONSOLE_IDLE_TTL_SECONDS',
+      'CONSOLE_SESSION_TTL_SECONDS',
+      'DECISION_RECEIPTS_PERMITTED',
+      'DECISION_RECEIPT_TTL_DAYS',
+      'EMAIL_SIGN_IN',
+      'EMAIL_VERIFICATION',
+      'RATE_LIMIT_INTROSPECTION_PER_MINUTE',
+      'RATE_LIMIT_PAR_PER_MINUTE',
+      'RATE_LIMIT_REVOCATION_PER_MINUTE',
+      'RATE_LIMIT_TOKEN_PER_MINUTE',
+      'RATE_LIMIT_UNIDENTIFIED_PER_MINUTE',
+      'REMEMBER_DEVICE_DAYS',
+      'SESSION_IDLE_TTL_SECONDS',
+      'SESSION_TTL_SECONDS',
+      'SIGNING_KEY_ROTATION_DAYS',
+      'SIGN_UP',
+      'THEME_CSS',
+    ])
+  })
 })

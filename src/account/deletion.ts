@@ -17,7 +17,6 @@ export type DeletionPage = {
 const deletion = template<DeletionPage>('account/deletion')
 
 export function deletionPage({ config, database: { prisma }, renderer }: AccountDeps): AccountPage {
-  const graceDays = config.accountDeletionGraceDays
   return {
     path: '/account/data/deletion',
     section: 'data',
@@ -29,6 +28,7 @@ export function deletionPage({ config, database: { prisma }, renderer }: Account
 
     async submit(request, form) {
       if (form.get('confirm') !== 'yes') return render(request, { error: 'account.deletion.error.confirm' }, 422)
+      const { accountDeletionGraceDays: graceDays } = config
       try {
         await requestDeletion(prisma, { userId: request.person.id, graceDays }, changeBy(request))
       } catch (error) {
@@ -41,6 +41,7 @@ export function deletionPage({ config, database: { prisma }, renderer }: Account
 
   function render(request: AccountRequest, wrong: { error?: MessageKey; problem?: MessageKey }, status: number): void {
     const { person, words, now } = request
+    const { accountDeletionGraceDays: graceDays } = config
     renderAccount(
       renderer,
       request,

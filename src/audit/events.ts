@@ -70,6 +70,7 @@ export const auditEvents = [
   'setup.completed',
   'setup.failed',
   'configuration.applied',
+  'setting.changed',
   'mail.given_up',
   'mail.hurried',
   'backup.recorded',

@@ -65,6 +65,7 @@ async function applyFile(
     { readPolicyTexts },
     { expandRoutes, namesDocuments },
     { namesSecrets, resolveSecrets },
+    { expandBranding },
   ] = await Promise.all([
     import('#src/declaration/parse.ts'),
     import('#src/declaration/apply.ts'),
@@ -72,9 +73,11 @@ async function applyFile(
     import('#src/declaration/policy-texts.ts'),
     import('#src/declaration/routes.ts'),
     import('#src/declaration/secrets.ts'),
+    import('#src/declaration/kinds/settings.ts'),
   ])
   const written = parseDeclaration(text)
-  const declaration = expandRoutes(resolveSecrets(written, dirname(file), config.namedSecrets), dirname(file))
+  const resolved = resolveSecrets(written, dirname(file), config.namedSecrets)
+  const declaration = expandRoutes(expandBranding(resolved, dirname(file)), dirname(file))
   const logos = readLogos(declaration, dirname(file))
   const policyTexts = readPolicyTexts(declaration, dirname(file))
   const webhookDeps = { secretKeys, networks: config.webhookNetworks }
@@ -83,7 +86,9 @@ async function applyFile(
   log.info({ event: 'configuration.applied', file, changes: changes.length })
   // People and webhooks change without the configuration's version, and files and variables that this one names without its text: such a file is compared at
   // every start.
-  const namesOthers = logos.size > 0 || policyTexts.size > 0 || namesDocuments(written) || namesSecrets(written)
+  const namesSheet = written.branding?.cssFile !== undefined
+  const namesOthers =
+    logos.size > 0 || policyTexts.size > 0 || namesDocuments(written) || namesSecrets(written) || namesSheet
   if (changes.length === 0 && !declaration.users && !declaration.webhooks && !namesOthers)
     await rememberApplied(database, secretKeys, { text, version })
 }

@@ -73,7 +73,7 @@ export function register(program: Command, deps: CliDeps): void {
           prisma,
           { name, apis, owner, expiresAt, requestsPerMinute },
           cliChange(deps),
-          deps.config().apiKeys,
+          (await deps.configInForce()).apiKeys,
         )
         const shown = await readApiKey(prisma, made.id, deps.now())
         deps.out({ ...shown, value: made.value }, sayValue(made.id, made.value))
@@ -99,7 +99,7 @@ export function register(program: Command, deps: CliDeps): void {
         id,
         { expiresAt, overlapHours: options.overlapHours },
         cliChange(deps),
-        deps.config().apiKeys,
+        (await deps.configInForce()).apiKeys,
       )
       const shown = await readApiKey(prisma, id, deps.now())
       const before = shown?.values[1]?.expiresAt

@@ -4,6 +4,7 @@ import { basename, dirname } from 'node:path'
 import { text } from 'node:stream/consumers'
 import type { Command } from 'commander'
 import { applyDeclaration } from '#src/declaration/apply.ts'
+import { expandBranding, noteOverridden } from '#src/declaration/kinds/settings.ts'
 import { readLogos } from '#src/declaration/logos.ts'
 import { parseDeclaration } from '#src/declaration/parse.ts'
 import { readPolicyTexts } from '#src/declaration/policy-texts.ts'
@@ -26,7 +27,8 @@ export function register(program: Command, deps: CliDeps): void {
       settlePasswords(deps.config())
       const folder = dirname(file) // of standard input the current one
       const written = parseDeclaration(file === '-' ? await text(process.stdin) : readText(deps, file))
-      const declaration = expandRoutes(resolveSecrets(written, folder, deps.config().namedSecrets), folder)
+      const resolved = resolveSecrets(written, folder, deps.config().namedSecrets)
+      const declaration = expandRoutes(expandBranding(resolved, folder), folder)
       const logos = readLogos(declaration, folder)
       const policyTexts = readPolicyTexts(declaration, folder)
       const database = await deps.openDatabase()
@@ -39,7 +41,8 @@ export function register(program: Command, deps: CliDeps): void {
         file: file === '-' ? 'standard input' : basename(file),
         progress,
       }
-      const changes = await applyDeclaration(database, declaration, { ...cliChange(deps), dryRun, prune, ...named })
+      const done = await applyDeclaration(database, declaration, { ...cliChange(deps), dryRun, prune, ...named })
+      const changes = noteOverridden(done, deps.config())
       deps.out({ changes }, describe(changes, dryRun))
     })
 }
@@ -58,9 +61,10 @@ function describe(changes: readonly PlannedChange[], dryRun: boolean): string {
   if (changes.length === 0) return 'Nothing to change.'
   const width = Math.max(6, ...changes.map(({ kind }) => kind.length))
   const indent = ' '.repeat(width + 5)
-  const lines = changes.flatMap(({ action, kind, id, fields = {} }) => [
+  const lines = changes.flatMap(({ action, kind, id, fields = {}, note }) => [
     `${signs[action]} ${kind.padEnd(width)} ${id}`,
     ...Object.entries(fields).flatMap(([name, { from, to }]) => describeField(indent, name, from, to)),
+    ...(note === undefined ? [] : [`${indent}note: ${note}.`]),
   ])
   const count = (action: PlannedChange['action']) => changes.filter((change) => change.action === action).length
   const numbers = `${count('create')} created, ${count('update')} updated, ${count('delete')} deleted`

@@ -8,6 +8,8 @@ import type { Progress } from './progress.ts'
 export type CliDeps = Readonly<{
   /** The same object at every call. @throws ConfigurationError */
   config(): Config
+  /** The same with what is stored in the database. Opens it. */
+  configInForce(): Promise<Config>
   /** Lines for the operator, on standard error. */
   log(): Log
   /** Opened at the first call (see connection.ts), closed after the command. @param options of the first call. */

@@ -20,9 +20,9 @@ export function register(program: Command, deps: CliDeps): void {
         .default('warning'),
     )
     .action(async ({ failOn }: { failOn: Severity | 'never' }) => {
-      const { config, secretKeys, now, openDatabase } = deps
+      const { configInForce, secretKeys, now, openDatabase } = deps
       const report = await runCheckup({
-        ...{ database: await openDatabase(), config: config(), secretKeys: secretKeys() },
+        ...{ database: await openDatabase(), config: await configInForce(), secretKeys: secretKeys() },
         now,
       })
       deps.out(report, inWords(report))

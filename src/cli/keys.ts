@@ -77,7 +77,7 @@ function registerSecret(keys: Command, deps: CliDeps): void {
       const from =
         pending > 0 || fingerprints.length === 1
           ? undefined
-          : droppableFrom(await readSealing(database), secretKeys, deps.config().sessionTtlSeconds)
+          : droppableFrom(await readSealing(database), secretKeys, (await deps.configInForce()).sessionTtlSeconds)
       const heads = [
         'sealed',
         ...fingerprints.map((name, at) => `${at === 0 ? 'newest' : 'older'} ${name}`),

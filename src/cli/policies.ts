@@ -159,7 +159,7 @@ export function register(program: Command, deps: CliDeps): void {
         after = replay.next
       }
       const joined = joinReplays(pages)
-      const about = { since, permittedShare: deps.config().decisionReceiptsPermitted }
+      const about = { since, permittedShare: (await deps.configInForce()).decisionReceiptsPermitted }
       deps.out({ ...about, ...joined }, describeReplay(joined, about))
     })
 

@@ -49,6 +49,7 @@ const commands = {
   why: () => import('./why.ts'),
   audit: () => import('./audit.ts'),
   reviews: () => import('./reviews.ts'),
+  settings: () => import('./settings.ts'),
   doctor: () => import('./doctor.ts'),
   backup: () => import('./backup.ts'),
 }
@@ -105,6 +106,10 @@ function createDeps(json: boolean): { deps: CliDeps; clear(): void; close(): Pro
   const line = createProgressLine(json ? undefined : process.stderr)
   const deps: CliDeps = Object.freeze({
     config: () => (config ??= readConfig()),
+    async configInForce() {
+      const { readConfigInForce } = await import('#src/settings/settings.ts')
+      return readConfigInForce(await deps.openDatabase(), deps.config())
+    },
     log: () =>
       (log ??= createLog(
         { logLevel: deps.config().logLevel === 'info' ? 'warn' : deps.config().logLevel },

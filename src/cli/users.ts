@@ -87,7 +87,7 @@ export function register(program: Command, deps: CliDeps): void {
       const locale = language === undefined ? undefined : toLocale(language)
       if (language !== undefined && locale === undefined)
         throw new InvalidInvitation('--language', 'is not a language here', 'Write en, de or fr.')
-      const { signUp, mail } = deps.config()
+      const { signUp, mail } = await deps.configInForce()
       const { prisma } = await deps.openDatabase()
       const made = await invite(prisma, { email, roles: role, days, locale }, cliChange(deps), {
         secretKeys: deps.secretKeys(),

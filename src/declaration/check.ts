@@ -16,6 +16,7 @@ import { checkOneOf, type Flaw } from '#src/refusal.ts'
 import { checkEmail, checkUser, emailKey } from '#src/users/users.ts'
 import { checkWebhookName } from '#src/webhooks/endpoints.ts'
 import { checkBeside } from './beside.ts'
+import { checkDeclaredSettings } from './kinds/settings.ts'
 import type { DeclaredClient, DeclaredPolicy, DeclaredUser, DeclaredWebhook, WrittenDeclaration } from './schema.ts'
 import { readSecretHash } from './secret-hash.ts'
 import { checkSecret, clientSecretPlace, passwordPlace, webhookSecretPlace } from './secrets.ts'
@@ -73,6 +74,7 @@ export function checkDeclaration(declaration: WrittenDeclaration): Flaw[] {
       'name',
       webhooks.map(({ name }) => name),
     ),
+    ...checkDeclaredSettings(declaration),
   ]
 }
 

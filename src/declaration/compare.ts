@@ -19,6 +19,7 @@ import { compareClients } from './kinds/clients.ts'
 import { type Checked, comparePolicies } from './kinds/policies.ts'
 import { compareRoles } from './kinds/roles.ts'
 import { compareRoutes } from './kinds/routes.ts'
+import { compareSettings } from './kinds/settings.ts'
 import { compareUsers } from './kinds/users.ts'
 import { compareWebhooks } from './kinds/webhooks.ts'
 import type { Logos } from './logos.ts'
@@ -48,6 +49,7 @@ export async function compare(
     ...compareRoutes(declaration, current),
     ...(await comparePolicies(declaration, current, options)),
     ...compareWebhooks(declaration, current, options.webhookDeps),
+    ...(await compareSettings(db, declaration, options)),
   ]
   const removals = removalSteps(current)
   return [...steps, ...removals]

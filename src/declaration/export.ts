@@ -13,6 +13,7 @@ import { hasSecret } from '#src/clients/types.ts'
 import type { Db } from '#src/db/database.ts'
 import { listEndpoints } from '#src/webhooks/endpoints.ts'
 import { policyKey } from './check.ts'
+import { exportSettings } from './kinds/settings.ts'
 import { userSettings } from './kinds/users.ts'
 import type { DeclaredRoute } from './schema.ts'
 import { writeSecretHash } from './secret-hash.ts'
@@ -32,6 +33,7 @@ export async function exportDeclaration(db: Db): Promise<string> {
     routes: await exportRoutes(db),
     policies: await exportPolicies(db),
     webhooks: await exportWebhooks(db),
+    ...(await exportSettings(db)),
   }
   return header + write(declaration)
 }

@@ -1,6 +1,7 @@
 // The shape of the declarative file: names and types, nothing else. What a value may be is asked of the room it belongs to
 // (check.ts). Unknown names are refused: a misspelt `redirectUri` must not be ignored.
 import { z } from 'zod'
+import { brandingSection, settingsSection } from './kinds/settings.ts'
 
 const text = z.string()
 const list = z.array(text)
@@ -155,6 +156,8 @@ export const declarationSchema = z.strictObject({
   routes: routes.optional(),
   policies: z.array(policy).optional(),
   webhooks: z.array(webhook).optional(),
+  settings: settingsSection.optional(),
+  branding: brandingSection.optional(),
 })
 
 /** As it stands in the file. */

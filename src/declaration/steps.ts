@@ -5,10 +5,12 @@ import type { DeclaredUser } from './schema.ts'
 
 export type PlannedChange = {
   action: 'create' | 'update' | 'delete'
-  kind: 'api' | 'role' | 'client' | 'user' | 'route' | 'policy' | 'webhook'
+  kind: 'api' | 'role' | 'client' | 'user' | 'route' | 'policy' | 'webhook' | 'setting' | 'branding'
   id: string
-  /** Of an update: what was, what will be. Never a secret. */
+  /** Of an update, and of every change of a setting: what was, what will be. Never a secret. */
   fields?: Record<string, { from: unknown; to: unknown }>
+  /** What whoever applies it should know. */
+  note?: string
 }
 
 export type Step = PlannedChange & {

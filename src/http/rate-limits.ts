@@ -47,8 +47,9 @@ export function createRateLimits(deps: {
   const { config, observe } = deps
   const now = () => deps.now().getTime()
   const budgets = {} as Record<LimitName, ReturnType<typeof createBuckets>>
-  for (const name of Object.keys(config.rateLimits) as LimitName[])
-    budgets[name] = createBuckets(config.rateLimits[name])
+  for (const name of Object.keys(config.rateLimits) as LimitName[]) budgets[name] = createBuckets(0)
+  // What is stored may change: then whoever is counted begins anew with the number that is in force.
+  const perMinute = (limit: LimitName) => config.rateLimits[limit]
   const keys = createBuckets(0)
   const ranges = createRecent<string>(mostEntries)
   const known = createRecent<number>(mostEntries)
@@ -56,19 +57,19 @@ export function createRateLimits(deps: {
   const isWithin = (since: number | undefined, ms: number, at: number) => since !== undefined && since + ms > at
 
   return {
-    spend: (limit, who, at) => budgets[limit].take(at ? `${who} ${rangeOf(at)}` : who, now),
+    spend: (limit, who, at) => budgets[limit].take(at ? `${who} ${rangeOf(at)}` : who, now, perMinute(limit)),
 
     spendKey: ({ id, requestsPerMinute }) => keys.take(id, now, requestsPerMinute ?? 0),
 
     waitOf(ctx, who) {
       const range = rangeOf(ctx)
-      const wait = budgets.unidentified.waitOf(range, now)
+      const wait = budgets.unidentified.waitOf(range, now, perMinute('unidentified'))
       if (wait === 0 || who === undefined) return wait
       return isWithin(known.get(`${who} ${range}`), knownMs, now()) ? 0 : wait
     },
 
     failed(ctx) {
-      budgets.unidentified.take(rangeOf(ctx), now)
+      budgets.unidentified.take(rangeOf(ctx), now, perMinute('unidentified'))
     },
 
     succeeded(ctx, who) {
@@ -122,9 +123,9 @@ export function createBuckets(usual: number) {
     },
 
     /** @returns as `take`, and takes nothing. */
-    waitOf(key: string, now: () => number): number {
+    waitOf(key: string, now: () => number, perMinute = usual): number {
       const bucket = buckets.get(key)
-      if (!bucket) return 0
+      if (bucket?.perMinute !== perMinute) return 0
       fill(bucket, now())
       return isEmpty(bucket) ? secondsUntilOne(bucket) : 0
     },

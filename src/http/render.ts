@@ -4,10 +4,11 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { Eta } from 'eta'
 import type { Context } from 'koa'
 import type { Config } from '#src/config.ts'
-import type { Assets } from './assets.ts'
+import { type Assets, inScheme } from './assets.ts'
 import { cookieAttributes, cookieNames } from './cookies.ts'
 import { escapeHtml, languages, negotiateLocale, type Translator, toLocale, translator } from './i18n.ts'
 import { requestOf } from './request-context.ts'
+import { allowStyleSheet } from './security-headers.ts'
 
 const folder = new URL('../../views/', import.meta.url)
 
@@ -24,6 +25,8 @@ export type RenderOptions = {
   uiLocales?: readonly string[]
   /** Offers the other languages in the footer; only where a GET of the same path shows the same page. */
   languageSwitch?: boolean
+  /** In place of the operator's sheet: one that is not in force, for a look at it. */
+  draft?: { css: string; scheme: 'light' | 'dark' | undefined } | undefined
 }
 
 export type Renderer = Readonly<{
@@ -66,6 +69,7 @@ export function createRenderer(deps: { config: Pick<Config, 'https'>; assets: As
         dir: words.dir,
         asset: assets.url,
         theme: assets.theme,
+        draft: options.draft && placeInPage(ctx, options.draft),
         status,
         requestId: requestOf(ctx).requestId,
         languages: options.languageSwitch
@@ -85,6 +89,13 @@ export function createRenderer(deps: { config: Pick<Config, 'https'>; assets: As
       ctx.body = html
     },
   }
+}
+
+/** Nothing in it can end the element that it stands in: an escaped slash is a slash to CSS. @returns what is allowed by its hash. */
+function placeInPage(ctx: Context, { css, scheme }: NonNullable<RenderOptions['draft']>): string {
+  const text = (scheme ? inScheme(css, scheme) : css).replaceAll('</', '<\\/')
+  allowStyleSheet(ctx, text)
+  return text
 }
 
 function withLanguage(ctx: Context, code: string): string {

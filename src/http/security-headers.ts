@@ -1,5 +1,6 @@
 // The headers of every response, refusals and the engine's own included. The policy starts closed; a page whose form
 // leads to an application names it through allowFormRedirect, per response.
+import { hash } from 'node:crypto'
 import type { Context, Middleware } from 'koa'
 import type { Config } from '#src/config.ts'
 
@@ -45,6 +46,11 @@ export function allowFormRedirect(ctx: Context, origin: string): void {
 /** For the one page that is a mail: mails carry their styles inside. It is sandboxed, and nothing in it runs or is sent. */
 export function allowInlineStyles(ctx: Context): void {
   ctx.state.isMail = true
+}
+
+/** For the one page that shows a style sheet before it is anywhere to be loaded from: this text, and no other. */
+export function allowStyleSheet(ctx: Context, css: string): void {
+  ctx.state.styleHash = hash('sha256', css, 'base64')
 }
 
 /** For what somebody handed in: whatever it turns out to be, nothing in it runs. */
@@ -100,7 +106,7 @@ function policy(ctx: Context): string {
   return [
     "default-src 'none'",
     "script-src 'self'",
-    "style-src 'self'",
+    typeof ctx.state.styleHash === 'string' ? `style-src 'self' 'sha256-${ctx.state.styleHash}'` : "style-src 'self'",
     ...(ctx.state.fetches === true ? ["connect-src 'self'"] : []),
     "img-src 'self'", // a client's logo would tell its host who signs in and when, before they agreed to anything
     ['form-action', "'self'", ...formTargets(ctx)].join(' '),

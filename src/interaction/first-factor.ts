@@ -13,10 +13,10 @@ import { changeBy, type InteractionDeps, stepUrl } from './step.ts'
 
 export function verifyFirst(signIn: SignIn, deps: InteractionDeps): SignIn {
   const { config, database, renderer, secretKeys } = deps
-  if (config.emailVerification === 'optional') return signIn
   return {
     ...signIn,
     async proveFirst(ctx, pending, proof) {
+      if (config.emailVerification === 'optional') return signIn.proveFirst(ctx, pending, proof)
       const user = await findUser(database.prisma, proof.userId)
       if (!user || user.emailVerifiedAt !== null) return signIn.proveFirst(ctx, pending, proof)
       const { locale } = renderer.translator(ctx, pending.uiLocales)

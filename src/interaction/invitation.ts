@@ -33,7 +33,6 @@ const invitationPage = template<InvitationPage>('interaction/invitation')
 export function createInvitationRouter(deps: Omit<InteractionDeps, 'interactions'>): Router {
   const { database, renderer, csrf, config, now } = deps
   const router = new Router({ prefix: '/invitation' })
-  if (config.signUp === 'off') return router
 
   router.get('/:token', async (ctx) => {
     render(ctx, await find(ctx), '', {}, 200)
@@ -68,6 +67,7 @@ export function createInvitationRouter(deps: Omit<InteractionDeps, 'interactions
   return router
 
   async function find(ctx: Context): Promise<Invitation> {
+    if (config.signUp === 'off') throw nothingHere()
     const invitation = await findInvitation(database.prisma, String(ctx.params.token), now())
     if (invitation) return invitation
     throw gone()
@@ -93,6 +93,9 @@ export function createInvitationRouter(deps: Omit<InteractionDeps, 'interactions
     )
   }
 }
+
+const nothingHere = (): HttpError =>
+  new HttpError({ status: 404, error: 'not_found', description: 'There is nothing at this address.' })
 
 /** Unknown, used and expired get one answer. */
 function gone(): HttpError {

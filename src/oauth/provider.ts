@@ -6,7 +6,7 @@ import mount from 'koa-mount'
 import Provider, { type Client, errors, type KoaContextWithOIDC } from 'oidc-provider'
 import { ownClient } from '#src/clients/own-client.ts'
 import { verifyClientSecret } from '#src/clients/secrets.ts'
-import type { Config } from '#src/config.ts'
+import type { Config, StoredSettings } from '#src/config.ts'
 import { readConfigurationVersion } from '#src/db/configuration-version.ts'
 import type { Database } from '#src/db/database.ts'
 import { asLevel, reportedAcr } from '#src/factors/assurance.ts'
@@ -39,7 +39,10 @@ export type ProviderSource = Readonly<{
 }>
 
 export type ProviderDeps = {
+  /** Follows what is stored. */
   config: Config
+  /** Told what is stored, before an engine is built with it. */
+  follow(stored: StoredSettings): void
   database: Database
   secretKeys: SecretKeys
   pages: EnginePages
@@ -50,8 +53,20 @@ export type ProviderDeps = {
 
 /** @throws SigningKeysUnreadable, or the database's error: there is no serving without a first configuration. */
 export async function createProviderSource(deps: ProviderDeps): Promise<ProviderSource> {
-  const { config, database, secretKeys, log } = deps
-  const read = () => readSnapshot(database, secretKeys, [ownClient(config.issuerUrl)])
+  const { config, database, secretKeys, log, follow } = deps
+  const read = async () => {
+    const snapshot = await readSnapshot(database, secretKeys, [ownClient(config.issuerUrl)])
+    follow(snapshot.settings)
+    tellIdle()
+    return snapshot
+  }
+  let told = ''
+  /** What an operator stored, and wonders why it does nothing. */
+  function tellIdle(): void {
+    const idle = config.inForce.filter(({ stored, source }) => stored && source !== 'stored').map(({ name }) => name)
+    if (idle.length > 0 && told !== idle.join()) log.warn({ event: 'settings.not_in_force', settings: idle })
+    told = idle.join()
+  }
   let current = buildEngine(await read(), deps)
   let refreshing: Promise<void> | undefined
 

@@ -42,7 +42,6 @@ export function createReceipts(deps: {
   random?: () => number
 }): Receipts {
   const { config, now, random = Math.random } = deps
-  const ttl = config.decisionReceiptTtlDays * 86_400
   const strangers = createBuckets(strangersPerMinute)
 
   const write: Receipts['write'] = (ctx, decision, about, { id = requestOf(ctx).requestId } = {}) => {
@@ -51,6 +50,7 @@ export function createReceipts(deps: {
     const { subject, object } = about
     const isStrangers = !subject && about.clientId === undefined
     const epoch = () => now().getTime()
+    const ttl = config.decisionReceiptTtlDays * 86_400
     if (isStrangers && strangers.take(addressRange(unit.origin.address), epoch) > 0) return
     unit.rows.receipt.set(id, {
       id,

@@ -8,8 +8,8 @@ import { findRememberedDevice, rememberDevice } from '#src/factors/remembered-de
 import { cookieAttributes, cookieNames } from '#src/http/cookies.ts'
 
 export type RememberedDevices = Readonly<{
-  /** 0: it is not offered. */
-  days: number
+  /** 0: it is not offered. It may change from one request to the next. */
+  readonly days: number
   /** @returns the id of this browser, when this person asked to be remembered in it and it still counts. */
   find(ctx: Pick<Context, 'cookies'>, userId: string): Promise<string | undefined>
   /** After a sign-in that is complete, with a second factor. */
@@ -26,19 +26,22 @@ export function createRememberedDevices(deps: {
   now: () => Date
 }): RememberedDevices {
   const { config, database, now } = deps
-  const days = config.rememberDeviceDays
   const name = cookieNames(config).remembered
   const valuesOf = (ctx: Pick<Context, 'cookies'>): string[] =>
     (ctx.cookies.get(name, { signed: false }) ?? '').split('~', peopleAtMost)
 
   return {
-    days,
+    get days() {
+      return config.rememberDeviceDays
+    },
 
     find(ctx, userId) {
+      const { rememberDeviceDays: days } = config
       return findRememberedDevice(database.prisma, { userId, values: valuesOf(ctx), days, now: now() })
     },
 
     async remember(ctx, userId, change) {
+      const { rememberDeviceDays: days } = config
       const values = await rememberDevice(database.prisma, { userId, days, values: valuesOf(ctx) }, change)
       ctx.cookies.set(name, values.slice(0, peopleAtMost).join('~'), {
         ...cookieAttributes(config),

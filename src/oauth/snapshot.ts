@@ -8,11 +8,13 @@ import type { ApiRecord } from '#src/apis/apis.ts'
 import type { RouteRecord } from '#src/apis/routes.ts'
 import { readClient } from '#src/clients/client-reads.ts'
 import type { ClientRecord } from '#src/clients/settings.ts'
+import type { StoredSettings } from '#src/config.ts'
 import { readConfigurationVersion } from '#src/db/configuration-version.ts'
 import type { Database } from '#src/db/database.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
 import { loadSigningKeys, type SigningKey } from '#src/keys/signing-keys.ts'
 import { createRecent } from '#src/recent.ts'
+import { readSettings } from '#src/settings/settings.ts'
 
 export type Snapshot = Readonly<{
   version: bigint
@@ -24,6 +26,8 @@ export type Snapshot = Readonly<{
   policies: ReadonlyMap<string, PolicySet>
   /** Of APIs that say what their policies may speak of, also while none is in force. */
   policyGrounds: ReadonlyMap<string, PolicyGround>
+  /** Of the configuration, what is stored. */
+  settings: StoredSettings
   /** undefined for unknown and disabled clients: both are the same to the protocol. */
   client(id: string): Promise<ClientRecord | undefined>
   /** The same for a client this request has already asked for, where the engine's hooks cannot wait. */
@@ -38,12 +42,13 @@ export async function readSnapshot(
 ): Promise<Snapshot> {
   // The version first: a change that lands in between is then read twice, never missed.
   const version = await readConfigurationVersion(database)
-  const [apis, routes, keys, policies, policyGrounds] = await Promise.all([
+  const [apis, routes, keys, policies, policyGrounds, settings] = await Promise.all([
     readApis(database),
     readRoutes(database),
     loadSigningKeys(database, secretKeys),
     readPolicies(database),
     readPolicyGrounds(database),
+    readSettings(database),
   ])
   const clients = createRecent<ClientRecord>(10_000)
   const ours = new Map(builtIn.map((record) => [record.id, record]))
@@ -55,6 +60,7 @@ export async function readSnapshot(
     keys,
     policies,
     policyGrounds,
+    settings,
     async client(id: string) {
       const known = ours.get(id) ?? clients.get(id)
       if (known) return known

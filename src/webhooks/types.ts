@@ -64,6 +64,7 @@ export const publicTypes = {
   'signing_key.retired': { from: ['key.retired'], detail: ['alg'] },
   'signing_key.removed': { from: ['key.removed'], detail: ['alg'] },
   'configuration.applied': { from: ['configuration.applied'] },
+  'setting.changed': { from: ['setting.changed'], detail: ['names'] },
   'mail.given_up': { from: ['mail.given_up'], detail: ['template'] },
   'access_review.created': { from: ['access_review.created'] },
   'access_review.completed': { from: ['access_review.completed'] },

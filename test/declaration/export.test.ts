@@ -39,6 +39,8 @@ const nothing: WrittenDeclaration = {
   routes: [],
   policies: [],
   webhooks: [],
+  settings: {},
+  branding: {},
 }
 
 test('an empty installation exports every section, empty', async () => {

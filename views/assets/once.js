@@ -1,6 +1,7 @@
 // A second click on a slow connection would send the form twice; the answer to the second is an expired page.
 for (const form of document.querySelectorAll('form[data-once]')) {
   form.addEventListener('submit', (event) => {
+    if (event.submitter?.formTarget === '_blank') return // the form stays, and is sent again
     if (form.dataset.sent) event.preventDefault()
     form.dataset.sent = 'yes'
     form.setAttribute('aria-busy', 'true')

@@ -15,7 +15,10 @@ import type { SecretKeys } from '#src/keys/secret-key.ts'
 export type AdminApiDeps = AdminGuardDeps & {
   database: Database
   now: () => Date
-  config: Pick<Config, 'signUp' | 'apiKeys' | 'inForce' | 'decisionReceiptsPermitted' | 'webhookNetworks'> &
+  config: Pick<
+    Config,
+    'signUp' | 'apiKeys' | 'inForce' | 'fromEnvironment' | 'decisionReceiptsPermitted' | 'webhookNetworks'
+  > &
     Installation['config']
   secretKeys: SecretKeys
   /** The gate's own matcher. @param routes in the order in which they are tried. */

@@ -92,6 +92,9 @@ beforeAll(async () => {
   await prisma.route.create({ data: { ...route, ...settings } })
   const job = { name: payload, everySeconds: 1, whenNeeded: false, lookedAt: new Date(), ranBy: payload }
   await prisma.job.create({ data: job })
+  const updatedAt = new Date()
+  for (const name of ['THEME_CSS', 'SIGN_UP', 'API_KEY_DAYS'])
+    await prisma.setting.create({ data: { name, value: payload, updatedAt } })
   await prisma.origin.updateMany({ data: { userAgent: payload, address: payload } })
   await prisma.token.updateMany({ data: { consumedAddress: payload } })
   const quoted = `'${payload.replaceAll("'", "''")}'`
