@@ -12,12 +12,13 @@ import { createClosing, watchProcess } from './process-life.ts'
 import { serve } from './serving.ts'
 import type { WorkerNews, WorkerOrder } from './workers.ts'
 
+const nothingNamed: Config['namedSecrets'] = { variable: () => 'ours', directory: '', ours: [] }
 const starting = Promise.withResolvers<Config>()
 const stopping = Promise.withResolvers<void>()
 const metrics = createMetrics()
 
 process.on('message', async (order: WorkerOrder) => {
-  if (order.kind === 'start') starting.resolve(order.config)
+  if (order.kind === 'start') starting.resolve({ ...order.config, namedSecrets: nothingNamed })
   else if (order.kind === 'stop') stopping.resolve()
   else report({ kind: 'counted', counted: await metrics.counted() })
 })

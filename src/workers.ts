@@ -16,8 +16,11 @@ export class WorkersFailed extends Error {
   override name = 'WorkersFailed'
 }
 
+/** What the declarative file may name is a function, which no channel carries, and the business of the first process. */
+export type WorkerConfig = Omit<Config, 'namedSecrets'>
+
 /** From the first process to a worker, and back. */
-export type WorkerOrder = { kind: 'start'; config: Config } | { kind: 'stop' } | { kind: 'count' }
+export type WorkerOrder = { kind: 'start'; config: WorkerConfig } | { kind: 'stop' } | { kind: 'count' }
 export type WorkerNews =
   | { kind: 'waiting' }
   | { kind: 'listening' }
@@ -54,6 +57,7 @@ const graceMs = 3_000 // beyond SHUTDOWN_TIMEOUT_SECONDS: the second of notice i
  *  @throws what the first worker that failed threw; none is left running. */
 export async function startWorkers(options: { config: Config; log: Log; stop: AbortSignal }): Promise<Workers> {
   const { config, log, stop } = options
+  const { namedSecrets: _, ...told } = config
   const members = new Set<Member>()
   const failure = Promise.withResolvers<never>()
   failure.promise.catch(() => undefined) // it may come when nobody waits for it any more
@@ -82,7 +86,7 @@ export async function startWorkers(options: { config: Config; log: Log; stop: Ab
     const member: Member = { worker, isListening: false, counted: undefined, onCounted: () => undefined, ended }
     members.add(member)
     worker.on('message', (news: WorkerNews) => {
-      if (news.kind === 'waiting') order(member, { kind: 'start', config })
+      if (news.kind === 'waiting') order(member, { kind: 'start', config: told })
       else if (news.kind === 'listening') {
         member.isListening = true
         resolve()
