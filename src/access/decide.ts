@@ -48,6 +48,8 @@ export type Requirements = Readonly<{
   acrValues?: readonly string[]
   /** Seconds since the sign-in. */
   maxAge?: number | undefined
+  /** Both are asked of people only: nobody signs in for a client. */
+  spareClients?: boolean
 }>
 
 export type ActionQuestion = Readonly<{
@@ -138,10 +140,11 @@ function checkScopes(
 }
 
 function checkSignIn(
-  { credential }: Subject,
-  { acrValues = [], maxAge }: Requirements,
+  { kind, credential }: Subject,
+  { acrValues = [], maxAge, spareClients = false }: Requirements,
   now: Date,
 ): Refused | undefined {
+  if (spareClients && kind === 'client') return undefined
   if (acrValues.length > 0 && !acrValues.some((acr) => credential?.acrValues.includes(acr)))
     return stopped('weak_login', acrValues)
   if (maxAge === undefined) return undefined

@@ -1,7 +1,7 @@
 // One token, looked up by the id of its row, for doors that are called with it: whether it counts, and if not, why.
 import type { Database } from '#src/db/database.ts'
 import { tokenKinds } from './kinds.ts'
-import { readToken, type TokenRow } from './statements.ts'
+import { readToken, type SessionRow, type TokenRow } from './statements.ts'
 
 export type JudgedToken = {
   /** undefined: it counts now. */
@@ -15,6 +15,7 @@ export type JudgedToken = {
   /** Of the session that it was given in, while that lasts. */
   acr: string | null
   amr: readonly string[]
+  /** When the person had signed in as it was issued: a later sign-in in the same session makes no older token a recent one (RFC 9470 6). */
   authenticatedAt: Date | undefined
   expiresAt: Date | undefined
 }
@@ -44,8 +45,14 @@ export async function judgeToken({ pool }: Database, id: Buffer, now: Date): Pro
     acr: session?.acr ?? null,
     amr: session?.amr ?? [],
     expiresAt: row.expiresAt === null ? undefined : new Date(row.expiresAt * 1000),
-    authenticatedAt: session ? new Date((session.loginAt ?? session.createdAt) * 1000) : undefined,
+    authenticatedAt: session ? signedInAt(payload, session) : undefined,
   }
+}
+
+function signedInAt({ extra }: Record<string, unknown>, session: SessionRow): Date {
+  const ofSession = session.loginAt ?? session.createdAt
+  const ofToken = (extra as { auth_time?: unknown } | undefined)?.auth_time
+  return new Date((typeof ofToken === 'number' ? Math.min(ofToken, ofSession) : ofSession) * 1000)
 }
 
 function bindingOf({ jkt, 'x5t#S256': certificate }: Record<string, unknown>): TokenBinding | undefined {

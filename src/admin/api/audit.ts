@@ -25,6 +25,7 @@ export function auditRoutes({ database, secretKeys, config }: AdminApiDeps): Adm
 
     route('get /audit/export', {
       scope: 'audit:read',
+      sensitive: true,
       name: 'exportAudit',
       summary: 'Export a stretch of the record that proves itself, or a table for a spreadsheet',
       query: z.strictObject({
@@ -51,6 +52,7 @@ export function auditRoutes({ database, secretKeys, config }: AdminApiDeps): Adm
 
     route('post /audit/views', {
       scope: 'audit:read',
+      sensitive: false,
       name: 'createAuditView',
       summary: 'Keep a search under a name',
       body: z.strictObject({ name: text, filter: z.strictObject(parameters) }),
@@ -62,6 +64,7 @@ export function auditRoutes({ database, secretKeys, config }: AdminApiDeps): Adm
 
     route('delete /audit/views/:id', {
       scope: 'audit:read',
+      sensitive: false,
       name: 'deleteAuditView',
       summary: 'Forget a search',
       answer: deleted,

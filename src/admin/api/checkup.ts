@@ -36,6 +36,7 @@ export function checkupRoutes({ database, config, secretKeys, doors, now }: Admi
 
     route('post /checkup/backups', {
       scope: 'checkup:write',
+      sensitive: false,
       name: 'recordBackup',
       summary: 'Record that a backup was made',
       body: z.strictObject({ at: moment.optional().meta({ description: 'When it was begun. Left out: now.' }) }),

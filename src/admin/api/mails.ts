@@ -34,6 +34,7 @@ export function mailRoutes({ database, secretKeys }: AdminApiDeps): AdminRoute[]
 
     route('post /mails/:id/retry', {
       scope: 'settings:write',
+      sensitive: false,
       name: 'retryMail',
       summary: 'Try a mail again now that was tried in vain',
       body: z.strictObject({}),

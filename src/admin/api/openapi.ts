@@ -1,8 +1,9 @@
 // The description of the admin API (OpenAPI 3.1), made of the routes themselves: what it says a request may hold is what the request is read
 // with. Served at /api/openapi.json, for readers at /api/docs.
 import { z } from 'zod'
+import { freshSeconds } from '#src/admin/guard.ts'
 import { ownScopes } from '#src/apis/scope-names.ts'
-import type { AdminRoute } from './route.ts'
+import { type AdminRoute, isSensitive } from './route.ts'
 
 export type JsonSchema = { [name: string]: unknown }
 
@@ -17,6 +18,7 @@ type Parameter = {
 export type Operation = {
   operationId: string
   summary: string
+  description?: string
   tags: string[]
   security: Record<string, string[]>[]
   parameters?: Parameter[]
@@ -65,6 +67,7 @@ function describeRoute(route: AdminRoute, schemas: Record<string, JsonSchema>): 
   return {
     operationId: route.name,
     summary: route.summary,
+    ...(isSensitive(route) && { description: recentSignIn }),
     tags: [tagOf(route)],
     security: [{ oauth2: scope }, { apiKey: scope }, { basic: scope }],
     parameters: [...pathParameters(route), ...queryParameters(route, schemas), ...headerParameters(route)],
@@ -85,6 +88,8 @@ function describeRoute(route: AdminRoute, schemas: Record<string, JsonSchema>): 
     },
   }
 }
+
+const recentSignIn = `Of a person it takes an access token whose sign-in had two factors and is at most ${freshSeconds} seconds ago; otherwise the answer is 401 insufficient_user_authentication (RFC 9470). Clients and their API keys sign nobody in and are not asked; an API key of a person is refused.`
 
 /** The first part of its path that names a resource. */
 const tagOf = ({ path }: AdminRoute): string => path.split('/')[1] ?? ''
@@ -200,7 +205,7 @@ const problem = {
 
 const answers = {
   400: 'The request is malformed: a parameter or a field is unknown, missing or of the wrong form.',
-  401: 'No credential, or one that is not good.',
+  401: 'No credential, or one that is not good, or of a person whose sign-in is too long ago or too weak for this.',
   403: 'The credential lacks the scope.',
   404: 'There is no such thing.',
   409: 'It exists already, or others depend on it.',

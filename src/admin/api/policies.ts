@@ -82,6 +82,7 @@ export function policyRoutes({ database, doors, config }: AdminApiDeps): AdminRo
     // Changes nothing, so whoever may read the policies may try one.
     route('post /policies/try', {
       scope: 'policies:read',
+      sensitive: false,
       name: 'tryPolicies',
       summary: 'Try drafts against questions: who would gain, who would lose',
       body: trialDocument,
@@ -117,6 +118,7 @@ export function policyRoutes({ database, doors, config }: AdminApiDeps): AdminRo
     // Changes nothing; but it tells of receipts, which are for whoever may read those.
     route('post /policies/:id/replay', {
       scope: 'policies:read',
+      sensitive: false,
       name: 'replayPolicy',
       summary:
         'Try a policy against the decisions of the last days: who would gain, who would lose. Needs audit:read, too',

@@ -33,6 +33,7 @@ export function reviewRoutes({ database, doors, config }: AdminApiDeps): AdminRo
 
     route('post /access-reviews', {
       scope: 'reviews:write',
+      sensitive: false,
       name: 'createAccessReview',
       summary: 'Begin an access review: note who can do what at this moment',
       body: z.strictObject({ name: text }),

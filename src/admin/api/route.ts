@@ -61,6 +61,8 @@ type Spec<Query extends z.ZodObject, Body extends z.ZodType, Answer extends z.Zo
   versioned?: boolean
   /** The answer holds something that is shown once: it is in no cache. */
   secret?: boolean
+  /** A person must have signed in with two factors in the last five minutes (docs/decisions/051). Default: whatever changes something. */
+  sensitive?: boolean
   /** May be sent again with the same Idempotency-Key, and is done once (idempotency.ts). */
   once?: boolean
   handle(call: Call<z.output<Query>, z.output<Body>>): Promise<z.input<Answer>>
@@ -83,6 +85,9 @@ export function route<
   const [method, path] = at.split(' ')
   return { ...spec, method, path } as unknown as AdminRoute
 }
+
+/** What nobody thought about matters. */
+export const isSensitive = ({ method, sensitive }: AdminRoute): boolean => sensitive ?? method !== 'get'
 
 /** Who changes something, for the room's audit row. Behind the guard. */
 export function changeBy(ctx: Context, now: Date): Change {

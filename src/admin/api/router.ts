@@ -30,7 +30,7 @@ import { relationRoutes } from './relations.ts'
 import { reviewRoutes } from './reviews.ts'
 import { revocationRoutes } from './revocations.ts'
 import { roleRoutes } from './roles.ts'
-import { type AdminApiDeps, type AdminRoute, type Call, changeBy } from './route.ts'
+import { type AdminApiDeps, type AdminRoute, type Call, changeBy, isSensitive } from './route.ts'
 import { settingRoutes } from './settings.ts'
 import { tokenRoutes } from './tokens.ts'
 import { userRoutes } from './users.ts'
@@ -67,7 +67,9 @@ export function createAdminApiRouter(deps: AdminApiDeps): Router {
   const guard = createAdminGuard(deps)
   router.use(problemDetails())
   for (const route of adminRoutes(deps))
-    router[route.method](route.path, guard(route.scope), (ctx) => serve(deps, route, ctx))
+    router[route.method](route.path, guard({ scope: route.scope, sensitive: isSensitive(route) }), (ctx) =>
+      serve(deps, route, ctx),
+    )
   return router
 }
 

@@ -16,6 +16,7 @@ export function tokenRoutes({ database }: AdminApiDeps): AdminRoute[] {
 
     route('post /tokens/lookup', {
       scope: 'tokens:read',
+      sensitive: false,
       name: 'lookUpToken',
       summary: 'Read a token and its family, by the value of the token',
       body: z.strictObject({ token: z.string() }),

@@ -113,6 +113,7 @@ export function webhookRoutes({ config, secretKeys }: AdminApiDeps): AdminRoute[
 
     route('post /webhooks/:id/test', {
       scope: 'webhooks:write',
+      sensitive: false,
       name: 'testWebhook',
       summary: 'Send the event webhook.test to this webhook alone',
       answer: delivery,
@@ -143,6 +144,7 @@ export function webhookRoutes({ config, secretKeys }: AdminApiDeps): AdminRoute[
 
     route('post /webhooks/:id/deliveries/:deliveryId/resend', {
       scope: 'webhooks:write',
+      sensitive: false,
       name: 'resendWebhookDelivery',
       summary: 'Send an event to a webhook again, under the same webhook-id',
       answer: delivery,

@@ -6,6 +6,7 @@
 //   GET  /admin/again signs in again, in a tab of its own, for the form that waits in another
 import Router from '@koa/router'
 import type { Context } from 'koa'
+import { freshSeconds } from '#src/admin/guard.ts'
 import type { Csrf } from '#src/http/csrf.ts'
 import { type Form, formOf, readPairs } from '#src/http/form.ts'
 import { HttpError } from '#src/http/http-error.ts'
@@ -182,9 +183,6 @@ export const consolePages = (deps: PageDeps): ConsolePage[] => [
   jobsPage(deps),
 ]
 
-/** Seconds: how long ago the sign-in may be for what is sensitive (ASVS 7.5.1). */
-const fresh = 300
-
 const againPage = template<{ fields: readonly (readonly [string, string])[]; ready: boolean }>('admin/console/again')
 const signedInPage = template<Record<never, never>>('admin/console/signed-in')
 
@@ -201,7 +199,7 @@ export function createConsoleRouter(deps: ConsoleDeps & { visitors: Visitors; cs
     const admitted = await door.enter(ctx, 'any')
     if (!admitted) return
     // Shown a little earlier than the form is judged, so that it is still good enough when the other tab goes on.
-    if (!(await door.suffices(ctx, admitted.visitor, fresh - 120)))
+    if (!(await door.suffices(ctx, admitted.visitor, freshSeconds - 120)))
       return door.signInAgain(ctx, admitted.visitor, '/admin/again')
     door.touch(ctx, admitted.visitor)
     render(await requestOf(ctx, admitted), signedInPage, {}, { section: 'overview' })
@@ -230,7 +228,7 @@ export function createConsoleRouter(deps: ConsoleDeps & { visitors: Visitors; cs
         const needed = page.writes ?? page.scope
         if (!holds(admitted.held, needed)) throw lacks(needed)
         const request = await requestOf(ctx, admitted)
-        if (!(await door.suffices(ctx, admitted.visitor, page.sensitive ? fresh : undefined)))
+        if (!(await door.suffices(ctx, admitted.visitor, page.sensitive ? freshSeconds : undefined)))
           return render(request, againPage, waiting(pairs, form), { section: page.section })
         door.touch(ctx, admitted.visitor)
         await answer(() => submit(request, form))

@@ -4,9 +4,11 @@ import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createApiKey } from '#src/access/api-keys/api-keys.ts'
 import { createRole } from '#src/access/roles.ts'
+import { isSensitive } from '#src/admin/api/route.ts'
 import { adminRoutes } from '#src/admin/api/router.ts'
 import { ownScopes } from '#src/apis/scope-names.ts'
 import { createClient } from '#src/clients/clients.ts'
+import { permitTokens, tokenOf } from '#test/support/admin-token.ts'
 import { type Administrator, type ConsoleHome, consoleTable, startConsole } from '#test/support/console.ts'
 import { change, password } from '#test/support/installation.ts'
 import { Person } from '#test/support/person.ts'
@@ -17,8 +19,11 @@ const supportMay = ['users:read', 'users:write', 'tokens:read', 'tokens:write']
 
 let home: ConsoleHome
 let ownApi: string
-/** What each caller shows, and what they may. */
-let callers: Record<string, { headers: Record<string, string>; may: readonly string[]; identified: boolean }>
+/** What each caller shows, and what they may. `signedIn`: a person by what no recent sign-in with two factors stands behind, or one by what it does. */
+let callers: Record<
+  string,
+  { headers: Record<string, string>; may: readonly string[]; identified: boolean; signedIn?: 'recently' | 'not' }
+>
 let people: Record<string, { person: Person; as: Administrator; may: readonly string[] }>
 
 beforeAll(async () => {
@@ -37,6 +42,9 @@ beforeAll(async () => {
   await prisma.userRole.create({ data: { userId: home.alice.id, roleName: 'owner' } })
   const lost = await keyOf({ userId: home.alice.id }, all)
   await prisma.userRole.deleteMany({ where: { userId: home.alice.id } })
+  await permitTokens(home)
+  const old = await tokenOf(home, support, supportMay)
+  await home.age(support.id, 301)
   const basic = (id: string, secret: string) => ({ Authorization: `Basic ${btoa(`${id}:${secret}`)}` })
   callers = {
     anonymous: { headers: {}, may: [], identified: false },
@@ -47,8 +55,19 @@ beforeAll(async () => {
     },
     'a person who lost their role': { headers: lost, may: [], identified },
     'a person without a role': { headers: await keyOf({ userId: home.alice.id }, []), may: [], identified },
-    'an auditor': { headers: await keyOf({ userId: auditor.id }, auditorMay), may: auditorMay, identified },
-    support: { headers: await keyOf({ userId: support.id }, supportMay), may: supportMay, identified },
+    'an auditor': {
+      headers: await keyOf({ userId: auditor.id }, auditorMay),
+      ...{ may: auditorMay, identified, signedIn: 'not' },
+    },
+    'support, by a key': {
+      headers: await keyOf({ userId: support.id }, supportMay),
+      ...{ may: supportMay, identified, signedIn: 'not' },
+    },
+    'support, signed in long ago': { headers: old, may: supportMay, identified, signedIn: 'not' },
+    'support, signed in a moment ago': {
+      headers: await tokenOf(home, support, supportMay),
+      ...{ may: supportMay, identified, signedIn: 'recently' },
+    },
     'another client': { headers: basic('reports', home.secret), may: [], identified },
     'a key without a scope': { headers: await keyOf({ clientId: 'robot' }, []), may: [], identified },
     'a key with every scope': { headers: await keyOf({ clientId: 'robot' }, all), may: all, identified },
@@ -69,7 +88,7 @@ const addressOf = (path: string) => path.replace(/:\w+/g, 'nothing')
 
 describe('the admin API', () => {
   test.each(routes.map((route) => [`${route.method} ${route.path}`, route] as const))('%s', async (_name, route) => {
-    for (const [who, { headers, may, identified }] of Object.entries(callers)) {
+    for (const [who, { headers, may, identified, signedIn }] of Object.entries(callers)) {
       const response = await fetch(`${ownApi}/v1${addressOf(route.path)}`, {
         method: route.method.toUpperCase(),
         headers: { ...headers, 'If-Match': '*', ...(route.body ? { 'Content-Type': 'application/json' } : {}) },
@@ -80,6 +99,11 @@ describe('the admin API', () => {
       await response.arrayBuffer()
       if (!identified) expect([400, 401], `${who}: ${status}`).toContain(status)
       else if (!may.includes(route.scope)) expect(status, who).toBe(403)
+      else if (signedIn === 'not' && isSensitive(route))
+        expect([status, response.headers.get('www-authenticate')], who).toEqual([
+          401,
+          expect.stringContaining('error="insufficient_user_authentication"'),
+        ])
       else expect([401, 403, 500], `${who}: ${status}`).not.toContain(status)
     }
   })
