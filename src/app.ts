@@ -42,6 +42,7 @@ import { createClientLimits } from './oauth/client-limits.ts'
 import { commitBoundary } from './oauth/commit-boundary.ts'
 import { decisionIds } from './oauth/decision-id.ts'
 import { introspectEveryCredential } from './oauth/every-credential.ts'
+import { createFindImpersonation } from './oauth/impersonations.ts'
 import { createInteractions } from './oauth/interactions.ts'
 import { acceptJwts } from './oauth/jwt-tokens.ts'
 import { countOperations, type OperationCounters } from './oauth/operations.ts'
@@ -56,6 +57,7 @@ import { createRememberedDevices } from './oauth/remembered-devices.ts'
 import { ownApiOf } from './oauth/snapshot.ts'
 import { createTwoDoors } from './oauth/two-doors.ts'
 import { createVisitors } from './oauth/visitors.ts'
+import { actingNow } from './tokens/unit-of-work.ts'
 
 export type App = { callback(): RequestListener; providers: ProviderSource; stop(): Promise<void> }
 
@@ -75,7 +77,7 @@ export async function createApp(deps: {
   const { config, follow } = followStored(deps.config)
   const migrations = readMigrations()
   const assets = loadAssets(config)
-  const renderer = createRenderer({ config, assets })
+  const renderer = createRenderer({ config, assets, acting: actingNow })
   const pages = createEnginePages({ renderer, database })
   const rateLimits = createRateLimits({ config, observe: counters?.requestLimited, now })
   const limits = createClientLimits(rateLimits)
@@ -96,7 +98,11 @@ export async function createApp(deps: {
   const decisions = {
     database,
     now,
-    findToken: createTokenFinder({ database, issuer: config.issuerUrl, snapshot, now }),
+    findToken: createTokenFinder({
+      ...{ database, snapshot, now },
+      issuer: config.issuerUrl,
+      findImpersonation: createFindImpersonation({ database, config, now }),
+    }),
     possessions: createPossessions({ database, secretKeys, now }),
     findClient: (id: string) => snapshot().client(id),
     policiesOf: (api: string) => snapshot().policies.get(api),

@@ -155,6 +155,13 @@ const variables = {
     about:
       'Whether people with a verified address may have a code mailed to them instead of typing their password. A second factor is asked for as after a password.',
   },
+  IMPERSONATION: {
+    group: 'people',
+    schema: z.enum(['off', 'on']),
+    default: 'off',
+    about:
+      'Whether administrators who hold users:impersonate may act as a person for half an hour at most, to see what they see. The person is told, and everything is recorded.',
+  },
   FACTOR_WEBHOOK_URL: {
     group: 'factors',
     shown: 'address',
@@ -504,6 +511,7 @@ export type Config = Readonly<{
   signUp: 'off' | 'open' | 'invitation'
   emailVerification: 'optional' | 'required'
   emailSignIn: 'off' | 'on'
+  impersonation: 'off' | 'on'
   /** Undefined: nothing is sent to phones. */
   factorWebhook: Webhook | undefined
   /** Besides public addresses. */
@@ -630,6 +638,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
       address: `no-reply@${issuer ? new URL(issuer).hostname : ''}`,
     },
     mail: values.SMTP_URL ? 'smtp' : !production && issuer && loopback(new URL(issuer).hostname) ? 'page' : 'none',
+    impersonation: values.IMPERSONATION as Config['impersonation'],
     factorWebhook: webhook ? { url: webhook, secrets: values.FACTOR_WEBHOOK_SECRET as Buffer[] } : undefined,
     webhookNetworks:
       (values.WEBHOOK_NETWORKS as string[] | undefined) ?? (production ? [] : ['127.0.0.0/8', '::1/128']),

@@ -12,6 +12,7 @@ import { migrate } from './db/migrate.ts'
 import { untilReachable } from './db/reachable.ts'
 import { passwordHashing } from './factors/password.ts'
 import { settlePasswords } from './factors/password-settings.ts'
+import { isSettlingDue, settleImpersonations } from './impersonation/end.ts'
 import { createJobRecords } from './jobs/records.ts'
 import { createSchedule, type JobContext } from './jobs/schedule.ts'
 import { careForSigningKeys } from './keys/key-rotation.ts'
@@ -198,6 +199,17 @@ export async function run(given: Config): Promise<void> {
             const done = await endLeftTrials(prisma, change, signal)
             log.info({ event: 'client.trials_ended', ...done })
           },
+        },
+        {
+          name: 'impersonations',
+          everySeconds: 3,
+          isDue: (context) => isSettlingDue(context.database),
+          run: (context) =>
+            settleImpersonations(
+              context.database,
+              { allowed: config.impersonation === 'on' },
+              { now: context.now(), actor: { kind: 'system', id: 'schedule' } },
+            ),
         },
         { name: 'mail', everySeconds: 1, isDue: sender.isDue, run: ({ signal }) => sender.run(signal) },
         { name: 'webhooks', everySeconds: 1, isDue: webhooks.isDue, run: ({ signal }) => webhooks.run(signal) },

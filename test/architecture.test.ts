@@ -32,6 +32,7 @@ const domain = [
   'checkup',
   'webhooks',
   'settings',
+  'impersonation',
 ]
 const door = {
   ...floor,
@@ -167,6 +168,17 @@ const arrows: Record<string, Record<string, string>> = {
     factors: 'taking a factor away',
     refusal: floor.refusal,
   },
+  impersonation: {
+    db: 'rows',
+    audit: 'beginning and end are recorded',
+    apis: 'names of our own scopes',
+    keys: 'the mail is sealed',
+    mail: 'the person is told',
+    tokens: 'its session and tokens end',
+    users: 'who the two are',
+    words: 'the language of the person',
+    refusal: floor.refusal,
+  },
   jobs: { db: 'the lock that elects the runner', log: floor.log },
   declaration: {
     db: 'one transaction',
@@ -230,6 +242,7 @@ const arrows: Record<string, Record<string, string>> = {
     access: 'roles in tokens',
     settings: 'what is stored, with every version of the configuration',
     federation: 'sign-in with another provider',
+    impersonation: 'who is behind a session',
   },
 
   interaction: door,
@@ -290,6 +303,7 @@ const arrows: Record<string, Record<string, string>> = {
     metrics: 'what is counted',
     'metrics-server': 'the port of it',
     mail: 'the job that sends it',
+    impersonation: 'the job that ends what is over',
     webhooks: 'the job that sends them, and how much waits',
     'process-life': 'signals',
     serving: 'what it does, alone',

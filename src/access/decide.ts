@@ -33,6 +33,8 @@ export type Credential = Readonly<{
   authenticatedAt: Date | undefined
   /** When it ends, where it does. */
   expiresAt: Date | undefined
+  /** Who is behind it, where the person is not: an administrator who acts as them. */
+  impersonatorId?: string | undefined
   /** Of an API key: its limit of its own. */
   key?: { id: string; requestsPerMinute: number | null }
 }>

@@ -75,6 +75,10 @@ export const reasons = {
     gate: 'role',
     fix: 'Give the subject one of the roles {needs}, or a role whose permissions have that name.',
   },
+  impersonated: {
+    gate: 'role',
+    fix: 'Sign in as yourself: while an administrator acts as a person, this server’s own API and gateways, whose headers name one person, are closed to them.',
+  },
   forbidden_by_policy: {
     gate: 'policy',
     fix: 'A policy that forbids it holds: change what it looks at, or the policy.',

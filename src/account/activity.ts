@@ -5,6 +5,7 @@ import { ownClientId } from '#src/clients/own-client.ts'
 import { type Moment, moment } from '#src/http/moments.ts'
 import { template } from '#src/http/render.ts'
 import { type AccountDeps, type AccountPage, type AccountRequest, renderAccount } from './page.ts'
+import { type SupportLine, supportLines } from './support.ts'
 
 export type ActivityLine = {
   what: string
@@ -17,6 +18,7 @@ export type ActivityPage = {
   lines: readonly ActivityLine[]
   newer: string | undefined
   older: string | undefined
+  support: readonly SupportLine[]
 }
 
 const activity = template<ActivityPage>('account/activity')
@@ -42,6 +44,7 @@ export function activityPage({ database: { prisma }, renderer }: AccountDeps): A
         {
           lines: found.slice(0, perPage).map((event) => describe(request, event)),
           newer: page > 1 ? address(page - 1) : undefined,
+          support: page === 1 ? await supportLines(prisma, request) : [],
           older: found.length > perPage && page < lastPage ? address(page + 1) : undefined,
         },
         { section: 'activity' },

@@ -6,6 +6,7 @@ import { readPhones } from '#src/factors/phone.ts'
 import { listRememberedDevices } from '#src/factors/remembered-device.ts'
 import { refuseDecision } from '#src/http/decision.ts'
 import { template } from '#src/http/render.ts'
+import { listImpersonations } from '#src/impersonation/list.ts'
 import { listApplications } from '#src/tokens/applications.ts'
 import { listSessions } from '#src/tokens/sessions.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
@@ -47,15 +48,17 @@ export function dataPage(deps: AccountDeps): AccountPage {
 
   async function collect({ person, now }: AccountRequest): Promise<object> {
     const userId = person.id
-    const [credentials, phones, rememberedBrowsers, sessions, applications, apiKeys, activity] = await Promise.all([
-      listCredentials(prisma, userId),
-      readPhones(prisma, secretKeys, userId),
-      listRememberedDevices(prisma, { userId, days: remembered.days, now }),
-      listSessions(prisma, { userId, idleSeconds: config.sessionIdleTtlSeconds, now }),
-      listApplications(prisma, userId, now),
-      listApiKeys(prisma, { owner: { userId } }, now),
-      listPersonEvents(prisma, userId, { skip: 0, limit: mostEvents }),
-    ])
+    const [credentials, phones, rememberedBrowsers, sessions, applications, apiKeys, activity, impersonations] =
+      await Promise.all([
+        listCredentials(prisma, userId),
+        readPhones(prisma, secretKeys, userId),
+        listRememberedDevices(prisma, { userId, days: remembered.days, now }),
+        listSessions(prisma, { userId, idleSeconds: config.sessionIdleTtlSeconds, now }),
+        listApplications(prisma, userId, now),
+        listApiKeys(prisma, { owner: { userId } }, now),
+        listPersonEvents(prisma, userId, { skip: 0, limit: mostEvents }),
+        listImpersonations(prisma, userId, now, mostEvents),
+      ])
     return {
       issuer: config.issuerUrl,
       exportedAt: now,
@@ -63,7 +66,8 @@ export function dataPage(deps: AccountDeps): AccountPage {
       credentials,
       rememberedBrowsers: rememberedBrowsers.map(({ id: _, ...browser }) => browser),
       phones,
-      sessions: sessions.map(({ uid: _, ...session }) => session),
+      sessions: sessions.map(({ uid: _, acr: __, ...session }) => session),
+      impersonations,
       applications,
       apiKeys: apiKeys.map(({ id: _, owner: __, ...key }) => key),
       activity,

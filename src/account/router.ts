@@ -12,7 +12,8 @@ import { readForm } from '#src/http/form.ts'
 import { HttpError } from '#src/http/http-error.ts'
 import { readJson } from '#src/http/json-body.ts'
 import { template } from '#src/http/render.ts'
-import type { Visitor, Visitors } from '#src/oauth/visitors.ts'
+import { endImpersonation } from '#src/impersonation/end.ts'
+import { notInAnotherName, type Visitor, type Visitors } from '#src/oauth/visitors.ts'
 import { Refusal } from '#src/refusal.ts'
 import { findUser } from '#src/users/users.ts'
 import { activityPage } from './activity.ts'
@@ -24,7 +25,15 @@ import { deletionPage } from './deletion.ts'
 import { emailPage } from './email.ts'
 import { factorPage } from './factors.ts'
 import { overviewPage } from './overview.ts'
-import { type AccountDeps, type AccountPage, type AccountRequest, goOn, localesOf } from './page.ts'
+import {
+  type AccountDeps,
+  type AccountPage,
+  type AccountRequest,
+  changeBy,
+  goOn,
+  localesOf,
+  renderAccount,
+} from './page.ts'
 import { passkeyOptions, passkeyPage } from './passkeys.ts'
 import { passwordPage } from './password.ts'
 import { phonePage } from './phone.ts'
@@ -68,6 +77,7 @@ export const accountPages = (deps: AccountDeps): AccountPage[] => [
 const freshSeconds = { show: 180, submit: 300 }
 
 const leftPage = template<Record<string, never>>('account/left')
+const actingPage = template<{ other: string }>('account/impersonation')
 const deletedPage = template<{ days: number }>('account/deleted')
 
 export function createAccountRouter(deps: AccountDeps & { visitors: Visitors; csrf: Csrf }): Router {
@@ -84,6 +94,22 @@ export function createAccountRouter(deps: AccountDeps & { visitors: Visitors; cs
   router.get('/account/deleted', (ctx) =>
     renderer.renderPage(ctx, deletedPage, { days: config.accountDeletionGraceDays }, { languageSwitch: true }),
   )
+
+  // The one thing that whoever acts as somebody else may do here: to stop.
+  for (const method of ['get', 'post'] as const)
+    router[method]('/account/impersonation', async (ctx) => {
+      const visitor = await visitors.enter(ctx, { back: '/account' })
+      if (!visitor) return
+      const { acting } = visitor
+      if (!acting) return goOn(ctx, '/account')
+      const request = await requestOf(ctx, visitor)
+      if (method === 'get')
+        return renderAccount(renderer, request, actingPage, { other: acting.email }, { section: 'overview' })
+      csrf.verify(ctx, await readForm(ctx), { binding: bindingOf(request) })
+      const change = { ...changeBy(request), actor: { kind: 'user', id: acting.impersonatorId } } as const
+      await endImpersonation(database.prisma, acting.id, 'impersonator', change)
+      goOn(ctx, `/admin/people/${acting.userId}`)
+    })
 
   for (const page of accountPages(deps)) {
     const { show, submit, json } = page
@@ -124,6 +150,12 @@ export function createAccountRouter(deps: AccountDeps & { visitors: Visitors; cs
       sensitive: page.sensitive ? { withinSeconds, suffices } : undefined,
     })
     if (!visitor) return undefined
+    // Somebody else looks in the person's name: nothing here is theirs to change.
+    if (visitor.acting && ctx.method !== 'GET') throw notInAnotherName()
+    return requestOf(ctx, visitor)
+  }
+
+  async function requestOf(ctx: Context, visitor: Visitor): Promise<AccountRequest> {
     const person = await findUser(database.prisma, visitor.userId)
     if (!person) throw new HttpError({ status: 404, error: 'not_found', description: 'There is nobody here any more.' })
     const words = renderer.translator(ctx, localesOf(person))

@@ -5,6 +5,8 @@ import { atomically } from '#src/db/transaction.ts'
 import { refuseDecision } from '#src/http/decision.ts'
 import { type Moment, moment } from '#src/http/moments.ts'
 import { template } from '#src/http/render.ts'
+import { settleOf } from '#src/impersonation/end.ts'
+import { impersonationIn } from '#src/impersonation/mark.ts'
 import { SessionNotFound } from '#src/tokens/revoke.ts'
 import { endOtherSessions, endOwnSession, listSessions, type OpenSession } from '#src/tokens/sessions.ts'
 import {
@@ -16,6 +18,7 @@ import {
   notify,
   renderAccount,
 } from './page.ts'
+import { type SupportLine, supportLines } from './support.ts'
 
 export type SessionLine = {
   href: string
@@ -24,8 +27,14 @@ export type SessionLine = {
   began: Moment
   lastUsed: Moment
   current: boolean
+  /** An administrator acts as the person in it. */
+  support: boolean
 }
-export type SessionsPage = { current: SessionLine | undefined; others: readonly SessionLine[] }
+export type SessionsPage = {
+  current: SessionLine | undefined
+  others: readonly SessionLine[]
+  support: readonly SupportLine[]
+}
 
 const sessions = template<SessionsPage>('account/sessions')
 const session = template<{ session: SessionLine }>('account/session')
@@ -42,7 +51,11 @@ export function sessionsPage(deps: AccountDeps): AccountPage {
         renderer,
         request,
         sessions,
-        { current: lines.find(({ current }) => current), others: lines.filter(({ current }) => !current) },
+        {
+          current: lines.find(({ current }) => current),
+          others: lines.filter(({ current }) => !current),
+          support: await supportLines(database.prisma, request),
+        },
         { section: 'sessions' },
       )
     },
@@ -53,6 +66,7 @@ export function sessionsPage(deps: AccountDeps): AccountPage {
       await atomically(database.prisma, async (tx) => {
         const kept = { userId: person.id, uid: visitor.sessionUid }
         if ((await endOtherSessions(tx, kept, changeBy(request))) > 0) await notify(deps, tx, request, 'sessionsEnded')
+        await settleOf(tx, person.id, changeBy(request))
       })
       goOn(ctx, '/account/sessions', 'sessions')
     },
@@ -78,6 +92,7 @@ export function sessionPage(deps: AccountDeps): AccountPage {
       await atomically(database.prisma, async (tx) => {
         await endOwnSession(tx, { userId: person.id, uid: String(ctx.params.uid) }, changeBy(request))
         await notify(deps, tx, request, 'sessionsEnded')
+        await settleOf(tx, person.id, changeBy(request))
       })
       goOn(ctx, '/account/sessions', 'session')
     },
@@ -97,5 +112,6 @@ function describe({ words, person, visitor, now }: AccountRequest, open: OpenSes
     began: at(open.beganAt),
     lastUsed: at(open.lastUsedAt),
     current: open.uid === visitor.sessionUid,
+    support: impersonationIn(open.acr) !== undefined,
   }
 }

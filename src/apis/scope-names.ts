@@ -33,6 +33,7 @@ export const ownScopes: Readonly<Record<string, string>> = {
   'settings:write': 'Change settings',
   'tokens:read': 'See grants and tokens',
   'tokens:write': 'Revoke grants and tokens',
+  'users:impersonate': 'Act as a person for a while, where the server permits it',
   'users:read': 'See people',
   'users:write': 'Create, change, disable and delete people',
   'webhooks:read': 'See webhooks and what was delivered to them',

@@ -19,6 +19,8 @@ export const personEvents = [
   'user.email_changed',
   'user.factors_reset',
   'user.unlocked',
+  'user.impersonation_started',
+  'user.impersonation_ended',
   'factor.added',
   'factor.removed',
   'recovery_codes.created',

@@ -51,6 +51,8 @@ export const auditEvents = [
   'user.data_exported',
   'user.unlocked',
   'user.factors_reset',
+  'user.impersonation_started',
+  'user.impersonation_ended',
   'api_key.created',
   'api_key.rotated',
   'api_key.revoked',

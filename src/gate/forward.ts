@@ -101,7 +101,11 @@ async function decide(deps: ForwardDeps, ctx: Context, dialect: Dialect): Promis
   const pause = subject.credential?.key ? rateLimits.spendKey(subject.credential.key) : 0
   if (pause > 0) throw tooMany(pause, 'This API key may not be used more often in a minute. Come back later.')
   const needed = requirementsOf(matched)
-  const decision = await decideRequirements(deps, subject, { ...needed, api })
+  // The headers for the application name one person: they could not tell who is behind a token of an impersonation.
+  const decision =
+    subject.credential?.impersonatorId === undefined
+      ? await decideRequirements(deps, subject, { ...needed, api })
+      : stopped('impersonated')
   receipts.write(ctx, decision, { ...about, subject, clientId: owner })
   if (decision.allowed) {
     const holdings = await holdingsOf(deps.database, subject, api.identifier)

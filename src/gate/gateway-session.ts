@@ -12,8 +12,9 @@ import type { ApiRecord } from '#src/apis/apis.ts'
 import type { Database } from '#src/db/database.ts'
 import { acrValues, asLevel, levelOf, reaches } from '#src/factors/assurance.ts'
 import { HttpError } from '#src/http/http-error.ts'
+import { impersonationIn } from '#src/impersonation/mark.ts'
 import { SealBroken, type SecretKeys } from '#src/keys/secret-key.ts'
-import type { Visitors } from '#src/oauth/visitors.ts'
+import { notInAnotherName, type Visitors } from '#src/oauth/visitors.ts'
 import { readSessionByUid } from '#src/tokens/statements.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
 import type { OriginalRequest } from './original-request.ts'
@@ -53,6 +54,8 @@ export function createGatewaySessions(deps: GatewaySessionDeps) {
       const found = uid === undefined ? undefined : await readSessionByUid(database.pool, uid)
       const session = found?.session
       if (!session?.userId || (session.expiresAt !== null && session.expiresAt <= seconds())) return undefined
+      // A gateway could not tell the application behind it who is there.
+      if (impersonationIn(session.acr) !== undefined) return undefined
       const level = asLevel(session.acr)
       const credential: Credential = {
         method: 'session',
@@ -105,6 +108,7 @@ export function createGatewaySessions(deps: GatewaySessionDeps) {
             : undefined,
       })
       if (!visitor) return
+      if (visitor.acting) throw notInAnotherName()
       const code: Code = {
         ...{ url, browser, session: visitor.sessionUid, until: seconds() + codeSeconds },
         id: randomBytes(16).toString('base64url'),

@@ -26,6 +26,7 @@ export async function showReceipt(deps: ReceiptDeps, ctx: Context): Promise<void
   if (ctx.accepts('json', 'html') === 'html' && !ctx.get('Authorization') && !ctx.get('X-API-Key')) {
     const visitor = await visitors.enter(ctx)
     if (!visitor) return
+    if (visitor.acting) throw notFound()
     if (!(await permissionsOf(prisma, visitor.userId, doors.api().identifier)).has(operators)) throw notFound()
     const { at, ...receipt } = describeReceipt(await found(findReceipt(prisma, ctx.params.id)))
     renderer.renderPage(ctx, receiptPage, { receipt: { ...receipt, at: at.toISOString() } })

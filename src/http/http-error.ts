@@ -20,6 +20,7 @@ export const errorScreens = [
   'badRequest',
   'csrf',
   'forbidden',
+  'acting',
   'notFound',
   'methodNotAllowed',
   'tooLarge',

@@ -34,8 +34,13 @@ export type Renderer = Readonly<{
   translator(ctx: Context, uiLocales?: readonly string[]): Translator
 }>
 
-export function createRenderer(deps: { config: Pick<Config, 'https'>; assets: Assets }): Renderer {
-  const { config, assets } = deps
+/** @param deps.acting who is behind the session that this request is of, where it is not its person: every page says so. */
+export function createRenderer(deps: {
+  config: Pick<Config, 'https'>
+  assets: Assets
+  acting?: () => { email: string; impersonatorEmail: string } | undefined
+}): Renderer {
+  const { config, assets, acting = () => undefined } = deps
   const languageCookie = cookieNames(config).language
   const eta = new Eta({ autoEscape: true, escapeFunction: (value) => escapeHtml(String(value ?? '')), cache: true })
   for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' }))
@@ -72,6 +77,7 @@ export function createRenderer(deps: { config: Pick<Config, 'https'>; assets: As
         draft: options.draft && placeInPage(ctx, options.draft),
         status,
         requestId: requestOf(ctx).requestId,
+        acting: acting(),
         languages: options.languageSwitch
           ? languages.map(({ code, name }) => ({
               code,

@@ -41,7 +41,10 @@ export function loginStep(deps: StepDeps): Step {
   const { database, interactions, renderer, csrf, config, signIn } = deps
   return {
     async show(ctx, pending) {
-      render(ctx, pending, { identifier: pending.loginHint ?? '', status: 200 })
+      render(ctx, pending, {
+        identifier: pending.impersonation === undefined ? (pending.loginHint ?? '') : '',
+        status: 200,
+      })
     },
 
     async submit(ctx, pending) {

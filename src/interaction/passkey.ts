@@ -140,10 +140,9 @@ function limited(retryAfterSeconds: number): HttpError {
 /** @throws HttpError 409 where the question that waits cannot be answered with a passkey. */
 function ceremonyOf(pending: PendingInteraction, at: Position): Ceremony {
   const flow = pending.uid
+  // From the page of consent a person may sign in as somebody else; not whoever is somebody else already.
+  if (at.step === 'login' || (at.step === 'consent' && !pending.acting)) return { purpose: 'sign_in', flow }
   switch (at.step) {
-    case 'login':
-    case 'consent': // from its page a person may sign in as somebody else
-      return { purpose: 'sign_in', flow }
     case 'second-factor':
       return { purpose: 'second_factor', flow, userId: at.person.userId }
     case 'enrolment':

@@ -18,6 +18,7 @@ import Router from '@koa/router'
 import type { Context } from 'koa'
 import { HttpError } from '#src/http/http-error.ts'
 import { InteractionExpired, type Interactions, type PendingInteraction } from '#src/oauth/interactions.ts'
+import { becomeSomebody } from './become.ts'
 import { consentStep } from './consent.ts'
 import { emailCodeStep } from './email-code.ts'
 import { enrolmentStep, totpEnrolmentStep } from './enrolment.ts'
@@ -71,7 +72,8 @@ export function createInteractionRouter(parts: InteractionDeps): Router {
 
   router.get('/:uid', async (ctx) => {
     const { pending, at } = await find(ctx)
-    seeOther(ctx, await signIn.leave(ctx, pending, at))
+    const isAsked = pending.impersonation !== undefined && at.step === 'login'
+    seeOther(ctx, isAsked ? await becomeSomebody(ctx, pending, parts) : await signIn.leave(ctx, pending, at))
   })
   for (const name of Object.keys(steps) as StepName[]) {
     const step = steps[name] as Step
@@ -82,7 +84,7 @@ export function createInteractionRouter(parts: InteractionDeps): Router {
       router[method](`/:uid/${name}`, async (ctx) => {
         const { pending, at } = await find(ctx)
         // The answer to another question, from an old tab: show the question that waits now.
-        if (waitsFor(ctx, at, name)) await act(ctx, pending, at)
+        if (waitsFor(ctx, pending, at, name)) await act(ctx, pending, at)
         else seeOther(ctx, await signIn.leave(ctx, pending, at))
       })
   }
@@ -94,10 +96,10 @@ export function createInteractionRouter(parts: InteractionDeps): Router {
   return router
 }
 
-function waitsFor(ctx: Context, at: Position, name: StepName): boolean {
+function waitsFor(ctx: Context, pending: PendingInteraction, at: Position, name: StepName): boolean {
   return (
     at.step === questions[name] ||
-    (questions[name] === 'login' && at.step === 'consent' && ctx.query.account === 'other')
+    (questions[name] === 'login' && at.step === 'consent' && ctx.query.account === 'other' && !pending.acting)
   )
 }
 

@@ -49,9 +49,11 @@ import { currentUnit } from '#src/tokens/unit-of-work.ts'
 import { emailKey, findUser } from '#src/users/users.ts'
 import { stepUrl } from './step.ts'
 
-/** The question that waits. `complete` and `unmet` are none: the browser goes on without one. */
+/** The question that waits. `acting`, `complete` and `unmet` are none: the browser goes on without one. */
 export type Position =
   | { step: 'login' | 'consent' }
+  /** Somebody else is at the browser in the person's name: what is asked for, only the person could prove. */
+  | { step: 'acting' }
   | { step: 'second-factor'; person: Standing; progress: Progress; passkeyOnly: boolean; rememberable: boolean }
   | { step: 'enrolment'; person: Standing; progress: Progress; passkeyOnly: boolean }
   | { step: 'recovery-codes'; person: Standing; progress: Progress }
@@ -131,6 +133,7 @@ export function createSignIn({
 }: SignInDeps): SignIn {
   const signIn: SignIn = {
     async find(ctx, pending) {
+      if (pending.acting && pending.prompt === 'login') return { step: 'acting' }
       const progress = readProgress(pending)
       const person = await findPerson(progress?.userId ?? steppingUp(pending))
       if (!person) return { step: pending.prompt }
@@ -173,6 +176,7 @@ export function createSignIn({
     async leave(ctx, pending, at) {
       if (at.step === 'complete') return complete(ctx, pending, at)
       if (at.step === 'unmet') return refuseUnmet(ctx, pending, at.person)
+      if (at.step === 'acting') return interactions.refuseUnmet(ctx, pending)
       return stepUrl(pending, at.step)
     },
 
@@ -213,7 +217,7 @@ export function createSignIn({
     progress: Progress,
   ): Promise<string> {
     const at = await locate(ctx, pending, person, progress)
-    if (at.step === 'complete' || at.step === 'unmet') return signIn.leave(ctx, pending, at)
+    if (at.step === 'complete' || at.step === 'unmet' || at.step === 'acting') return signIn.leave(ctx, pending, at)
     interactions.saveProgress(pending, progress)
     return stepUrl(pending, at.step)
   }

@@ -19,7 +19,7 @@ export type InteractionDeps = {
   interactions: Interactions
   renderer: Renderer
   csrf: Csrf
-  config: Pick<Config, 'mail' | 'signUp' | 'emailVerification' | 'emailSignIn'>
+  config: Pick<Config, 'impersonation' | 'mail' | 'signUp' | 'emailVerification' | 'emailSignIn'>
   devices: KnownDevices
   remembered: RememberedDevices
   secretKeys: SecretKeys

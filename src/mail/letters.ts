@@ -79,6 +79,12 @@ const letters = {
     link: { words: t('mail.notice.link'), path: '/account/security' },
     notes: [t('mail.notice.notYou')],
   }),
+  impersonation: (t: Words, { by, reason, minutes }: { by: string; reason: string; minutes: number }): Letter => ({
+    subject: t('mail.impersonation.subject'),
+    text: [t('mail.impersonation.text', { by, minutes }), t('mail.impersonation.reason', { reason })],
+    link: { words: t('mail.impersonation.link'), path: '/account/sessions' },
+    notes: [t('mail.impersonation.cannot'), t('mail.impersonation.notExpected')],
+  }),
   email_code: (t: Words, { code }: { code: string }): Letter => ({
     subject: t('mail.emailCode.subject'),
     text: [t('mail.emailCode.text')],

@@ -5,21 +5,26 @@ import type { Database } from '#src/db/database.ts'
 import { type PersonRow, readPerson } from '#src/tokens/statements.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
 import { isUserId } from '#src/users/users.ts'
+import { actorOf, type FindImpersonation } from './impersonations.ts'
 
 /** Scope -> claims, for the engine's configuration. `address` and `phone` are not held, so not offered. */
 export const claimsOfScopes = {
-  openid: ['sub', 'acr', 'amr', 'auth_time'], // the last three are of the sign-in and stand in every ID token
+  // Of the sign-in, and in every ID token; `act` where somebody else is behind it (RFC 8693 4.1).
+  openid: ['sub', 'acr', 'amr', 'auth_time', 'act'],
   profile: ['name', 'given_name', 'family_name', 'picture', 'locale', 'zoneinfo', 'updated_at'],
   email: ['email', 'email_verified'],
 }
 
-export function createFindAccount(database: Database) {
-  return async (_ctx: KoaContextWithOIDC, sub: string): Promise<Account | undefined> => {
+export function createFindAccount(database: Database, findImpersonation: FindImpersonation) {
+  return async (_ctx: KoaContextWithOIDC, sub: string, token?: object): Promise<Account | undefined> => {
     const unit = currentUnit()
     const user = isUserId(sub) ? await unit.remember(`person ${sub}`, () => readPerson(database.pool, sub)) : undefined
     if (!user || user.disabled) return undefined
     unit.noteGeneration('user', user.id, user.generation)
-    return { accountId: user.id, claims: () => claimsOf(user) }
+    const { extra } = (token ?? {}) as { extra?: { act?: object } }
+    const act = extra?.act ?? (await actorOf(findImpersonation, token))
+    const claims = claimsOf(user)
+    return { accountId: user.id, claims: () => (act ? { ...claims, act } : claims) }
   }
 }
 

@@ -9,6 +9,13 @@ import { cookieNames } from '#src/http/cookies.ts'
 import { languages } from '#src/http/i18n.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
 import { claimsOfScopes, createFindAccount } from './claims.ts'
+import {
+  actorOf,
+  atMostUntilItsEnd,
+  createFindImpersonation,
+  type FindImpersonation,
+  isImpersonated,
+} from './impersonations.ts'
 import { createInteractionPolicy } from './interaction-policy.ts'
 import { createIntrospectionPolicy } from './introspection.ts'
 import { recordJwt } from './ledger.ts'
@@ -35,6 +42,7 @@ export type ConfigurationDeps = {
 
 export function createConfiguration(deps: ConfigurationDeps): Configuration {
   const { config, database, secretKeys, snapshot, pages, adapter } = deps
+  const findImpersonation = createFindImpersonation(deps)
   const epoch = () => Math.floor(deps.now().getTime() / 1000)
   const names = cookieNames(config)
   const cookie = { httpOnly: true, sameSite: 'lax', signed: true, secure: config.https, overwrite: true } as const
@@ -85,21 +93,27 @@ export function createConfiguration(deps: ConfigurationDeps): Configuration {
     formats: { bitsOfOpaqueRandomness: 256, customizers: { jwt: recordJwt } },
     // RFC 9470 6: an API learns how strongly and when the person signed in, from the token or from introspection.
     extraTokenClaims: async (ctx, token) => {
-      const signIn = signInOf(ctx, token)
+      const signIn = await signInOf(ctx, token, findImpersonation)
       const held = await heldClaims(database, snapshot, token)
       return signIn || held ? { ...signIn, ...held } : undefined
     },
     // Whoever may use the grant gets a refresh token: bound to the session, or outliving logout with offline_access.
-    issueRefreshToken: async (_ctx, client) => client.grantTypeAllowed('refresh_token'),
-    expiresWithSession: async (_ctx, source) => !source.scopes.has('offline_access'),
+    issueRefreshToken: async (_ctx, client, source) =>
+      client.grantTypeAllowed('refresh_token') && !isImpersonated(source),
+    expiresWithSession: async (_ctx, source) => !source.scopes.has('offline_access') || isImpersonated(source),
     rotateRefreshToken: (ctx) => !fapi2(ctx.oidc.client?.clientId), // FAPI 2.0 5.3.2.1: no rotation there
     // Revoking an access token ends that token (RFC 7009 2.1); everything else that revokes ends the grant.
     revokeGrantPolicy: (ctx) => !(ctx.oidc.route === 'revocation' && ctx.oidc.entities.AccessToken),
     ttl: {
-      AccessToken: (_ctx, token) => token.resourceServer?.accessTokenTTL ?? defaultAccessTokenTtl,
+      AccessToken: (ctx, token) =>
+        atMostUntilItsEnd(
+          token.resourceServer?.accessTokenTTL ?? defaultAccessTokenTtl,
+          ctx.oidc.entities.AuthorizationCode,
+          epoch(),
+        ),
       ClientCredentials: (_ctx, token) => token.resourceServer?.accessTokenTTL ?? defaultAccessTokenTtl,
       AuthorizationCode: 60, // RFC 9700 4.5: the shorter, the better; ASVS 10.4.3
-      IdToken: 3600,
+      IdToken: (ctx) => atMostUntilItsEnd(3600, ctx.oidc.entities.AuthorizationCode, epoch()),
       Interaction: 1800,
       // An end that no rotation moves (RFC 9700 4.14.2): counted from the first token of the family.
       // Within it, every rotation begins a new idle time; a repeat does not, for the row of its successor is there already.
@@ -111,7 +125,12 @@ export function createConfiguration(deps: ConfigurationDeps): Configuration {
       // The grant outlives what hangs from it.
       Grant: (_ctx, grant) => refreshTtl(snapshot, grant.clientId ?? '') + config.sessionTtlSeconds,
       // Counted from the sign-in, so that use does not prolong it (ASVS 7.3.2).
-      Session: (_ctx, session) => Math.max(1, (session.loginTs ?? epoch()) + config.sessionTtlSeconds - epoch()),
+      Session: (_ctx, session) =>
+        atMostUntilItsEnd(
+          Math.max(1, (session.loginTs ?? epoch()) + config.sessionTtlSeconds - epoch()),
+          { acr: session.acr, authTime: session.loginTs },
+          epoch(),
+        ),
     },
 
     // -- features
@@ -143,7 +162,7 @@ export function createConfiguration(deps: ConfigurationDeps): Configuration {
     },
 
     // -- what people see
-    findAccount: createFindAccount(database),
+    findAccount: createFindAccount(database, findImpersonation),
     loadExistingGrant: createLoadExistingGrant(database),
     interactions: {
       policy: createInteractionPolicy({ database, snapshot, remembered: createRememberedDevices(deps) }),
@@ -175,10 +194,16 @@ export function createConfiguration(deps: ConfigurationDeps): Configuration {
 }
 
 /** What the code or the refresh token that is being redeemed remembers of the sign-in. */
-function signInOf(ctx: KoaContextWithOIDC, token: { kind: string }): { acr: string; auth_time: number } | undefined {
+async function signInOf(
+  ctx: KoaContextWithOIDC,
+  token: { kind: string },
+  findImpersonation: FindImpersonation,
+): Promise<{ acr: string; auth_time: number } | { act: { sub: string } } | undefined> {
   if (token.kind !== 'AccessToken') return undefined
   const { AuthorizationCode, RefreshToken } = ctx.oidc.entities
   const { acr, authTime } = AuthorizationCode ?? RefreshToken ?? {}
+  const act = await actorOf(findImpersonation, AuthorizationCode ?? RefreshToken)
+  if (act) return { act } // nobody of that name signed in: neither how strongly nor when
   return acr === undefined || authTime === undefined ? undefined : { acr, auth_time: authTime }
 }
 

@@ -76,14 +76,18 @@ async function byToken(
 }
 
 function subjectOf(token: JudgedToken): Subject {
-  const { userId, clientId } = token
+  const { userId, clientId, impersonatorId } = token
   const credential: Credential = {
     method: 'oauth',
     clientId,
     scopes: new Set(token.scopes),
-    acrValues: userId === undefined ? [] : acrValues.filter((level) => reaches(asLevel(token.acr), level)),
+    acrValues:
+      userId === undefined || impersonatorId !== undefined
+        ? []
+        : acrValues.filter((level) => reaches(asLevel(token.acr), level)),
     amr: token.amr,
     authenticatedAt: token.authenticatedAt,
+    impersonatorId,
     expiresAt: token.expiresAt,
   }
   return userId === undefined ? { kind: 'client', id: clientId, credential } : { kind: 'user', id: userId, credential }

@@ -3,6 +3,7 @@ import { interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider'
 import type { Database } from '#src/db/database.ts'
 import { asLevel } from '#src/factors/assurance.ts'
 import { findStanding, isEnough } from '#src/factors/second-factors.ts'
+import { impersonationIn } from '#src/impersonation/mark.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
 import type { RememberedDevices } from './remembered-devices.ts'
 import { requestedAcr, strongerProof } from './requested-acr.ts'
@@ -45,10 +46,19 @@ async function isStrongEnough(
   const { session, account, client, params = {} } = ctx.oidc
   if (session?.accountId === undefined || account === undefined || client === undefined) return true
   const { accountId } = session
+  const impersonated = impersonationIn(session.acr) !== undefined
   const standing = await currentUnit().remember(`standing ${accountId}`, () => findStanding(database.prisma, accountId))
   if (!standing) return true
   const secondFactor = snapshot.knownClient(client.clientId)?.secondFactor ?? 'optional'
   const asking = { secondFactor, asked: requestedAcr(params) }
+  // Nobody proved anything of the person's: whoever asks for any proof asks for one that cannot be had.
+  if (impersonated)
+    return (
+      asking.asked === undefined &&
+      params.max_age === undefined &&
+      secondFactor !== 'required' &&
+      !standing.roleRequires
+    )
   const enough = (isRemembered: boolean) =>
     isEnough(asLevel(session.acr), standing, { ...asking, remembered: isRemembered })
   // Looked for only where it would make the difference.

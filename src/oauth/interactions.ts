@@ -12,6 +12,7 @@ import { logoAddress } from '#src/clients/logos.ts'
 import { ownClientId } from '#src/clients/own-client.ts'
 import type { ClientRecord } from '#src/clients/settings.ts'
 import { type Acr, asLevel } from '#src/factors/assurance.ts'
+import { impersonationIn, markOf } from '#src/impersonation/mark.ts'
 import { readInteraction, type SessionRow } from '#src/tokens/statements.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
 import { hex, rowId } from './adapter/row-id.ts'
@@ -19,6 +20,7 @@ import type { ProviderSource } from './provider.ts'
 import { type RequestedAcr, requestedAcr } from './requested-acr.ts'
 import { applyAnswer, newGrant } from './session-grants.ts'
 import { allowedScopes, type Snapshot } from './snapshot.ts'
+import { impersonationHint } from './visitors.ts'
 
 /** The request is over, or belongs to another browser. */
 export class InteractionExpired extends Error {
@@ -50,6 +52,10 @@ export type PendingInteraction = {
   /** Their session: what it was proven by, how much that is worth, since when (epoch seconds). */
   session: { amr: readonly string[]; acr: Acr; at: number } | undefined
   loginHint: string | undefined
+  /** An administrator acts as the person: nothing can be proven, and nothing is remembered. */
+  acting: boolean
+  /** What our own client was told to begin: the id of an impersonation. */
+  impersonation: string | undefined
   /** What the client asks of the sign-in. */
   asked: RequestedAcr | undefined
   /** How far the sign-in has come: what saveProgress kept, in the version that this request saw. */
@@ -71,6 +77,12 @@ export type Interactions = {
     ctx: Context,
     pending: PendingInteraction,
     who: { userId: string; amr: readonly string[]; acr: Acr; at: number },
+  ): Promise<string>
+  /** The browser's session ends, and one begins that says who is behind it. @param who.at epoch seconds */
+  completeImpersonation(
+    ctx: Context,
+    pending: PendingInteraction,
+    who: { id: string; userId: string; at: number },
   ): Promise<string>
   /** Kept with the request, in the commit of this step; lost when another step was faster. Null: the sign-in begins afresh. */
   saveProgress(pending: PendingInteraction, progress: object | null): void
@@ -97,6 +109,7 @@ export function createInteractions(source: ProviderSource): Interactions {
       const asked = words(params.scope)
       const row = await readRow(uid)
       const found = session?.uid === undefined ? undefined : currentUnit().sessions.get(session.uid)
+      const acting = found !== undefined && impersonationIn(found.acr) !== undefined
       return {
         uid,
         prompt: prompt.name,
@@ -111,15 +124,18 @@ export function createInteractions(source: ProviderSource): Interactions {
         progress: row?.progress ?? undefined,
         progressVersion: row?.progressVersion ?? 0,
         loginHint: text(params.login_hint),
+        acting,
+        impersonation: record.id === ownClientId ? askedFor(text(params.login_hint)) : undefined,
         uiLocales: words(params.ui_locales),
         openidScopes: asked
-          .filter((scope) => openid.has(scope))
+          .filter((scope) => openid.has(scope) && !(acting && scope === 'offline_access'))
           .map((name) => ({ name, required: name === 'openid' || record.requiredScopes.includes(name) })),
         resources: describeResources(snapshot, record, words(params.resource), asked),
       }
     },
 
     async completeLogin(ctx, pending, { userId, amr, acr, at }) {
+      if (pending.acting) throw new InteractionExpired() // no screen leads here
       const { provider } = source.current()
       await find(provider, ctx, pending.uid)
       writeProgress(pending, { progress: null, done: true })
@@ -129,6 +145,15 @@ export function createInteractions(source: ProviderSource): Interactions {
         { login: { accountId: userId, amr: [...amr], acr, ts: at, remember: true } },
         { mergeWithLastSubmission: false },
       )
+    },
+
+    async completeImpersonation(ctx, pending, { id, userId, at }) {
+      const { provider } = source.current()
+      await find(provider, ctx, pending.uid)
+      writeProgress(pending, { progress: null, done: true })
+      // Not remembered: it ends with the browser, at the latest.
+      const login = { accountId: userId, amr: [], acr: markOf(id), ts: at, remember: false }
+      return provider.interactionResult(ctx.req, ctx.res, { login }, { mergeWithLastSubmission: false })
     },
 
     saveProgress(pending, progress) {
@@ -150,6 +175,8 @@ export function createInteractions(source: ProviderSource): Interactions {
       const left = { scopes: [] as string[], resourceScopes: {} as Record<string, string[]> }
       for (const { name, required } of pending.openidScopes)
         (required || allowed.openid.includes(name) ? given : left).scopes.push(name)
+      // Left out for them, or they would be asked again and again.
+      if (pending.acting) left.scopes.push('offline_access')
       for (const { identifier, scopes } of pending.resources)
         for (const { name, required } of scopes) {
           const side = required || allowed.resources[identifier]?.includes(name) ? given : left
@@ -159,7 +186,8 @@ export function createInteractions(source: ProviderSource): Interactions {
       const grantId = await grant.save()
 
       // `prompt=consent` in a link that somebody made up: there is no client to remember anything for.
-      if (pending.client.id !== ownClientId)
+      // And what an administrator agreed to is nothing that the person did: it is for this session.
+      if (pending.client.id !== ownClientId && !pending.acting)
         currentUnit().rows.consent.set(`${userId} ${pending.client.id}`, {
           userId,
           clientId: pending.client.id,
@@ -250,6 +278,8 @@ function originOf(redirectUri: string): string {
   return url.origin === 'null' ? url.protocol : url.origin
 }
 
+const askedFor = (hint: string | undefined): string | undefined =>
+  hint?.startsWith(impersonationHint) ? hint.slice(impersonationHint.length) : undefined
 const text = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined)
 function words(value: unknown): string[] {
   if (Array.isArray(value)) return value.filter((item) => typeof item === 'string')

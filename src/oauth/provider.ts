@@ -11,6 +11,7 @@ import { readConfigurationVersion } from '#src/db/configuration-version.ts'
 import type { Database } from '#src/db/database.ts'
 import { asLevel, reportedAcr } from '#src/factors/assurance.ts'
 import { findControlCharacter } from '#src/http/request-checks.ts'
+import { impersonationIn } from '#src/impersonation/mark.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
 import type { Log } from '#src/log.ts'
 import { createRecent } from '#src/recent.ts'
@@ -21,6 +22,7 @@ import { toClientMetadata } from './client-metadata.ts'
 import { createConfiguration } from './configuration.ts'
 import { recordEvents } from './events.ts'
 import { registerTokenExchange } from './grants/api-key.ts'
+import { createFindImpersonation } from './impersonations.ts'
 import { grantSource } from './ledger.ts'
 import type { EnginePages } from './pages.ts'
 import { requestedAcr } from './requested-acr.ts'
@@ -126,6 +128,7 @@ function buildEngine(snapshot: Snapshot, deps: ProviderDeps): Engine {
       return oidc?.route === 'revocation' && oidc.entities.AccessToken !== undefined
     },
     issuedFor: () => grantSource(Provider.ctx),
+    findImpersonation: createFindImpersonation(deps),
     sessionIdleSeconds: config.sessionIdleTtlSeconds,
     sessionUsed: (uid) => {
       touchSession(database, uid).catch((err) => log.warn({ event: 'session.use_lost', err }))
@@ -142,6 +145,7 @@ function buildEngine(snapshot: Snapshot, deps: ProviderDeps): Engine {
   // A session is worth what it is worth; a client that asked for less, or for one of several, reads the value that it asked for.
   Object.defineProperty(provider.OIDCContext.prototype, 'acr', {
     get(this: KoaContextWithOIDC['oidc']) {
+      if (impersonationIn(this.session?.acr) !== undefined) return this.session?.acr // whatever was asked for: it reaches nothing
       return reportedAcr(asLevel(this.session?.acr), requestedAcr(this.params ?? {})?.values ?? [])
     },
   })

@@ -95,7 +95,11 @@ export function createTwoDoors(deps: TwoDoorsDeps): TwoDoors {
         rateLimits.refused(ctx, 'api_key', owner)
         throw tooMany(pause, 'This API key may not be used more often in a minute. Come back later.')
       }
-      const decision = await decideRequirements(deps, subject, { ...needed, api })
+      // Who acts as somebody else may see what they see elsewhere, and does nothing here.
+      const decision =
+        subject.credential?.impersonatorId === undefined
+          ? await decideRequirements(deps, subject, { ...needed, api })
+          : stopped('impersonated')
       receipts.write(ctx, decision, { subject, clientId: owner, api: realm, action: needed.scopes.join(' ') })
       if (!decision.allowed) {
         refused(actor, owner, decision)
@@ -107,14 +111,18 @@ export function createTwoDoors(deps: TwoDoorsDeps): TwoDoors {
       const api = apiOf()
       const subject = personAt(api, visitor)
       const actor = { kind: 'user', id: visitor.userId } as const
-      const decision = await decideRequirements(deps, subject, { ...needed, api })
+      const decision = visitor.acting
+        ? stopped('impersonated')
+        : await decideRequirements(deps, subject, { ...needed, api })
       receipts.write(ctx, decision, { subject, api: api.identifier, action: needed.scopes.join(' ') })
       if (decision.allowed) return { subject, actor }
       refused(actor, undefined, decision)
       throw new HttpError({
         status: 403,
         error: 'access_denied',
-        description: `This needs ${decision.needs.join(' ')}, which none of your roles carries.`,
+        description: visitor.acting
+          ? 'You are acting as somebody else: nobody administers this server in another name.'
+          : `This needs ${decision.needs.join(' ')}, which none of your roles carries.`,
         headers: { 'X-Decision-Id': requestOf(ctx).requestId },
         screen: 'forbidden',
       })

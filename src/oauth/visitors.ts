@@ -10,7 +10,10 @@ import { randomBytes } from 'node:crypto'
 import type { Context } from 'koa'
 import type { KoaContextWithOIDC } from 'oidc-provider'
 import { ownCallbackPath, ownClientId } from '#src/clients/own-client.ts'
+import { HttpError } from '#src/http/http-error.ts'
+import { impersonationIn } from '#src/impersonation/mark.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
+import { type Acting, currentUnit } from '#src/tokens/unit-of-work.ts'
 import type { ProviderSource } from './provider.ts'
 
 export type Visitor = {
@@ -19,6 +22,8 @@ export type Visitor = {
   sessionUid: string
   loginAt: Date
   amr: readonly string[]
+  /** An administrator who acts as them (src/impersonation). */
+  acting?: Acting | undefined
 }
 
 export type Visitors = Readonly<{
@@ -37,9 +42,24 @@ export type Visitors = Readonly<{
       sensitive?: { withinSeconds: number; suffices: (visitor: Visitor) => Promise<boolean> } | undefined
     },
   ): Promise<Visitor | undefined>
+  /** Sends an administrator to the sign-in in which they become somebody else: an impersonation that they asked for. */
+  impersonate(ctx: Context, id: string): void
   /** At the callback. @returns the page to go on to; `refused` when the person did not sign in. */
   arrive(ctx: Context): { to: string } | 'refused'
 }>
+
+/** Before the id, in the `login_hint` of our own client. */
+export const impersonationHint = 'impersonation:'
+
+/** Of whatever is the person's alone. */
+export function notInAnotherName(): HttpError {
+  return new HttpError({
+    status: 403,
+    error: 'access_denied',
+    description: 'You are acting as somebody else: you may look, and change nothing of theirs.',
+    screen: 'acting',
+  })
+}
 
 const purpose = 'return-path'
 
@@ -56,9 +76,12 @@ export function createVisitors(deps: {
 
   async function who(ctx: Context): Promise<Visitor | undefined> {
     const { Session } = providers.current().provider
-    const { accountId, uid, loginTs, amr } = await Session.get(ctx as unknown as KoaContextWithOIDC)
+    const { accountId, uid, loginTs, amr, acr } = await Session.get(ctx as unknown as KoaContextWithOIDC)
     if (!accountId || !loginTs) return undefined
-    return { userId: accountId, sessionUid: uid, loginAt: new Date(loginTs * 1000), amr: amr ?? [] }
+    const visitor = { userId: accountId, sessionUid: uid, loginAt: new Date(loginTs * 1000), amr: amr ?? [] }
+    if (impersonationIn(acr) === undefined) return visitor
+    const { acting } = currentUnit()
+    return acting && { ...visitor, acting }
   }
 
   /** A path of our own, written the one way a browser would write it: `//host`, `/account/../…` and backslashes read differently. */
@@ -73,7 +96,11 @@ export function createVisitors(deps: {
     )
   }
 
-  function signIn(ctx: Context, asked: string, options: { again: boolean; acrValues: readonly string[] }): void {
+  function signIn(
+    ctx: Context,
+    asked: string,
+    options: { again: boolean; acrValues: readonly string[]; loginHint?: string },
+  ): void {
     const back = isHome(asked) ? asked : homes[0]
     const query = new URLSearchParams({
       client_id: ownClientId,
@@ -86,6 +113,7 @@ export function createVisitors(deps: {
       // Another factor is asked for by itself; everything again only where the sign-in is too old or nothing better is known.
       ...(options.acrValues.length > 0 ? { acr_values: options.acrValues.join(' ') } : {}),
       ...(options.again ? { prompt: 'login' } : {}),
+      ...(options.loginHint === undefined ? {} : { login_hint: options.loginHint }),
     })
     ctx.set('Location', `/oauth/authorize?${query}`)
     ctx.set('Cache-Control', 'no-store')
@@ -99,6 +127,8 @@ export function createVisitors(deps: {
     async enter(ctx, options = {}) {
       const { back = ctx.url, sensitive, acrValues = [] } = options
       const visitor = await who(ctx)
+      // Somebody else cannot prove what the person would have to: there is nowhere to send them.
+      if (visitor?.acting && sensitive) throw notInAnotherName()
       if (visitor && !sensitive) return visitor
       if (visitor && sensitive) {
         const age = now().getTime() - visitor.loginAt.getTime()
@@ -106,6 +136,10 @@ export function createVisitors(deps: {
       }
       signIn(ctx, back, { again: sensitive !== undefined, acrValues })
       return undefined
+    },
+
+    impersonate(ctx, id) {
+      signIn(ctx, homes[0], { again: true, acrValues: [], loginHint: impersonationHint + id })
     },
 
     arrive(ctx) {

@@ -18,6 +18,8 @@ export type JudgedToken = {
   /** When the person had signed in as it was issued: a later sign-in in the same session makes no older token a recent one (RFC 9470 6). */
   authenticatedAt: Date | undefined
   expiresAt: Date | undefined
+  /** Who is behind it, where the person is not: as it was issued (RFC 8693 4.1). */
+  impersonatorId?: string | undefined
 }
 
 export type TokenBinding = Readonly<{
@@ -42,11 +44,17 @@ export async function judgeToken({ pool }: Database, id: Buffer, now: Date): Pro
     scopes: row.scope?.split(' ').filter(Boolean) ?? [],
     audience: row.resource ?? undefined,
     binding: bindingOf(payload),
+    impersonatorId: actorIn(payload),
     acr: session?.acr ?? null,
     amr: session?.amr ?? [],
     expiresAt: row.expiresAt === null ? undefined : new Date(row.expiresAt * 1000),
     authenticatedAt: session ? signedInAt(payload, session) : undefined,
   }
+}
+
+function actorIn({ extra }: Record<string, unknown>): string | undefined {
+  const act = (extra as { act?: { sub?: unknown } } | undefined)?.act
+  return act === undefined ? undefined : String(act.sub)
 }
 
 function signedInAt({ extra }: Record<string, unknown>, session: SessionRow): Date {

@@ -15,6 +15,7 @@ export type OpenSession = {
   /** Where it began. */
   address: string | null
   userAgent: string | null
+  acr: string | null
 }
 
 /** More than anybody looks through; the most recently used come first. */
@@ -25,7 +26,7 @@ type Whose = { userId: string; idleSeconds: number; now: Date }
 export async function listSessions(db: Db, { userId, idleSeconds, now }: Whose): Promise<OpenSession[]> {
   if (!isUserId(userId)) return []
   return db.$queryRaw<OpenSession[]>`
-    SELECT s.uid, s.created_at AS "beganAt", s.login_at AS "loginAt", s.last_used_at AS "lastUsedAt", s.expires_at AS "expiresAt",
+    SELECT s.uid, s.created_at AS "beganAt", s.login_at AS "loginAt", s.last_used_at AS "lastUsedAt", s.acr, s.expires_at AS "expiresAt",
       o.address, o.user_agent AS "userAgent"
     FROM session s JOIN users u ON u.id = s.user_id LEFT JOIN origin o ON o.id = s.origin_id
     WHERE s.user_id = ${userId}::uuid AND s.ended_at IS NULL AND u.disabled_at IS NULL AND u.generation = s.user_generation

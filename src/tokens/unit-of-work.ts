@@ -30,6 +30,15 @@ import type {
 /** What survives of a request: everything; only what a refusal must keep (docs/decisions/008); only its record. */
 export type Keep = 'all' | 'refusal' | 'audit'
 
+/** Somebody else than the person whose session this request is of (src/impersonation). */
+export type Acting = Readonly<{
+  id: string
+  userId: string
+  email: string
+  impersonatorId: string
+  impersonatorEmail: string
+}>
+
 /** What a token is issued under. The first look of the request counts: a revocation that lands between the look and the
  *  commit then finds the new token already outdated. */
 export type Ancestor = 'grant' | 'session' | 'user' | 'client' | 'api'
@@ -66,6 +75,9 @@ export function createUnit(database: Database, origin: AuditOrigin) {
     decisionId: undefined as string | undefined,
     /** What went wrong where the answer does not show it. */
     failure: undefined as unknown,
+
+    /** Known once the session was looked at. What the person is said to have done is recorded with who did it. */
+    acting: undefined as Acting | undefined,
 
     /** Stand-ins for rows whose real value nobody presented (oauth/adapter/row-id.ts). */
     handles: new Map<string, Buffer>(),
@@ -121,18 +133,18 @@ export function createUnit(database: Database, origin: AuditOrigin) {
 
     /** @returns the verdict that cost the request its writes, or undefined. @throws the database's error. */
     async commit(keep: Keep): Promise<Verdict | undefined> {
-      const writes = collect(keep, this.decisionId)
+      const writes = collect(keep, this.decisionId, this.acting)
       const verdict = isEmpty(writes) ? undefined : await groupCommitOf(database.pool).commit(writes)
       if (verdict === undefined && keep === 'all') for (const run of afterCommit) run()
       return verdict
     },
   }
 
-  function collect(keep: Keep, decisionId: string | undefined): Writes {
+  function collect(keep: Keep, decisionId: string | undefined, acting: Acting | undefined): Writes {
     const kept = audits.filter(
       ({ entry, withRefusal }) => keep === 'all' || entry.outcome === 'failure' || (keep === 'refusal' && withRefusal),
     )
-    const audit = kept.map(({ entry }) => auditRow(entry, { ...origin, decisionId }))
+    const audit = kept.map(({ entry }) => auditRow(namingBoth(entry, acting), { ...origin, decisionId }))
     if (keep === 'audit') return { audit }
     const refusal: Writes = {
       replay: [...rows.replay.values()],
@@ -158,6 +170,11 @@ export function createUnit(database: Database, origin: AuditOrigin) {
   }
 }
 
+function namingBoth(entry: AuditEntry, acting: Acting | undefined): AuditEntry {
+  if (!acting || entry.actor?.kind !== 'user' || entry.actor.id !== acting.userId) return entry
+  return { ...entry, detail: { ...entry.detail, impersonator: acting.impersonatorId } }
+}
+
 function isEmpty(writes: Writes): boolean {
   return Object.values(writes).every((rows) => rows.length === 0)
 }
@@ -174,6 +191,11 @@ const storage = new AsyncLocalStorage<Unit>()
 
 export function runUnit<T>(unit: Unit, run: () => Promise<T>): Promise<T> {
   return storage.run(unit, run)
+}
+
+/** @returns undefined outside a request, and where the session is the person's own. */
+export function actingNow(): Acting | undefined {
+  return storage.getStore()?.acting
 }
 
 /** @throws Error outside a unit: storage that nobody would commit is a programming error. */

@@ -27,6 +27,8 @@ export const publicTypes = {
   'user.signed_out': { from: ['logout.completed'] },
   'user.sign_in_limited': { from: ['login.limited'], detail: ['factor'] },
   'user.unlocked': { from: ['user.unlocked'] },
+  'user.impersonation_started': { from: ['user.impersonation_started'], detail: ['impersonation', 'minutes'] },
+  'user.impersonation_ended': { from: ['user.impersonation_ended'], detail: ['impersonation', 'because'] },
   'invitation.created': { from: ['invitation.created'] },
   'invitation.accepted': { from: ['invitation.accepted'] },
   'session.ended': { from: ['session.ended'] },

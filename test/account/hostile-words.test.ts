@@ -1,5 +1,6 @@
 // What others wrote (an application its name, a program its user agent) and what the person wrote is shown as text, everywhere; and a
 // stranger cannot put words of his own into a mail to somebody else.
+import { randomUUID } from 'node:crypto'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createApiKey } from '#src/access/api-keys/api-keys.ts'
@@ -60,6 +61,16 @@ test.each(payloads)('%s', async (payload) => {
   await prisma.apiKey.updateMany({ data: { name: payload } })
   await prisma.apiKeyApi.updateMany({ data: { scopes: [payload] } })
   await prisma.apiKeyValue.updateMany({ data: { hint: payload } })
+  const at = new Date()
+  const asked = {
+    userId: home.alice.id,
+    impersonatorId: home.bob.id,
+    fromSessionUid: 'x',
+    reason: payload,
+    askedAt: at,
+  }
+  const impersonation = { ...asked, id: randomUUID(), impersonatorGeneration: 0, begunAt: at, expiresAt: at }
+  await prisma.impersonation.create({ data: impersonation })
   const [session] = (await home.sessionsOf(home.alice.id)).slice(-1)
   const factor = await prisma.credential.findFirstOrThrow({ where: { kind: 'totp' } })
   const phone = await prisma.credential.findFirstOrThrow({ where: { kind: 'phone' } })

@@ -36,6 +36,7 @@ describe.each(servers)('storage contract on PostgreSQL %s', (server) => {
       schemeAtUserinfo: () => undefined,
       endsOneAccessToken: () => one,
       issuedFor: () => source,
+      findImpersonation: async () => undefined,
       sessionIdleSeconds: 3600,
       sessionUsed: () => undefined,
     })

@@ -13,6 +13,7 @@ const samples = {
   password_changed: {},
   email_code: { code: '01234567' },
   email_change_code: { code: '12345678' },
+  impersonation: { by: 'bob@example.com', reason: 'Their orders are missing', minutes: 30 },
   notice: { what: 'newDevice', device: 'Firefox on Windows', address: '203.0.113.7' },
 } satisfies Record<Exclude<LetterName, typeof nothing>, object>
 
@@ -72,7 +73,9 @@ it('fetches nothing: no picture, no pixel, no style sheet, and no address but th
       /<(img|link|script|iframe|object|base|form)\b|url\(|@import|https?:\/\/(?!id\.example\.com)/i,
     )
     for (const [address] of `${text} ${html}`.matchAll(/https?:\/\/[^\s"<]+/g))
-      expect([`${issuer}/invitation/tok-en_1`, `${issuer}/account/security`]).toContain(address)
+      expect([`${issuer}/invitation/tok-en_1`, `${issuer}/account/security`, `${issuer}/account/sessions`]).toContain(
+        address,
+      )
   }
 })
 

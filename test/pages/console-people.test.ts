@@ -43,6 +43,16 @@ lookAtConsole(
       path: (home) => `/admin/people/${home.alice.id}/disable`,
       shows: '/admin/people/:id/disable',
     },
+    { name: 'person-impersonate', path: of('/impersonate'), shows: '/admin/people/:id/impersonate' },
+    {
+      name: 'person-impersonate-refused',
+      path: (home) => `/admin/people/${home.owner.id}/impersonate`,
+      status: 422,
+      async act(page) {
+        await page.fill('#reason', 'To see what they see')
+        return press(page)
+      },
+    },
     { name: 'person-sign-out', path: of('/sign-out'), shows: '/admin/people/:id/sign-out' },
     { name: 'person-reset-factors', path: of('/reset-factors'), shows: '/admin/people/:id/reset-factors' },
     { name: 'person-delete', path: of('/delete'), shows: '/admin/people/:id/delete' },
@@ -84,4 +94,5 @@ lookAtConsole(
         now: new Date(Date.now() - (6 - n) * 3_600_000),
       })
   },
+  { IMPERSONATION: 'on' },
 )

@@ -43,7 +43,7 @@ export type Hosted = {
   /** Where the browser is sent after an answer. */
   next: string
   /** What the screens handed over, in order. */
-  handedOver: { what: 'login' | 'consent' | 'deny' | 'unmet'; with?: unknown }[]
+  handedOver: { what: 'login' | 'consent' | 'deny' | 'unmet' | 'impersonation'; with?: unknown }[]
   lines: string[]
   secretKeys: SecretKeys
   /** Of the newest mail that has one. */
@@ -118,6 +118,10 @@ export async function startHosted(
       hosted.handedOver.push({ what: 'login', with: who })
       return hosted.next
     },
+    async completeImpersonation(_ctx, _pending, who) {
+      hosted.handedOver.push({ what: 'impersonation', with: who })
+      return hosted.next
+    },
     async completeConsent(_ctx, _pending, allowed) {
       hosted.handedOver.push({ what: 'consent', with: allowed })
       return hosted.next
@@ -144,7 +148,14 @@ export async function startHosted(
     database: test.database,
     renderer,
     csrf,
-    config: { mail: 'page', signUp: 'open', emailVerification: 'optional', emailSignIn: 'on', ...options.config },
+    config: {
+      impersonation: 'off',
+      mail: 'page',
+      signUp: 'open',
+      emailVerification: 'optional',
+      emailSignIn: 'on',
+      ...options.config,
+    },
     secretKeys,
     devices: createKnownDevices({ config, secretKeys, now }),
     remembered: createRememberedDevices({
@@ -223,6 +234,8 @@ export function pendingInteraction(change: Partial<PendingInteraction> = {}): Pe
     progress: undefined,
     progressVersion: 0,
     loginHint: undefined,
+    acting: false,
+    impersonation: undefined,
     uiLocales: [],
     openidScopes: [],
     resources: [],

@@ -27,7 +27,17 @@ test('every job has its row, and one that ran says when, where and how', async (
   })
   await running.prints('"event":"server.started"')
   const jobs = () => listJobs(db.database, new Date())
-  const names = ['audit seal', 'mail', 'purge', 'secret key', 'signing keys', 'sweep', 'trials', 'webhooks']
+  const names = [
+    'audit seal',
+    'impersonations',
+    'mail',
+    'purge',
+    'secret key',
+    'signing keys',
+    'sweep',
+    'trials',
+    'webhooks',
+  ]
   await expect
     .poll(async () => (await jobs()).map(({ name }) => name), { timeout: 30_000 })
     .toEqual(expect.arrayContaining(names))

@@ -61,13 +61,14 @@ export function lookAtConsole(
   section: string,
   screens: readonly ConsoleScreen[],
   furnish: (home: ConsoleHome) => Promise<void>,
+  env: Record<string, string> = {},
 ): void {
   const signedIn = new Map<string, WatchedPage>()
   let home: ConsoleHome
   let browser: Browser
 
   beforeAll(async () => {
-    home = await startConsole()
+    home = await startConsole({ env })
     browser = await launchBrowser()
     await furnish(home)
     for (const { what, colorScheme, viewport } of passes)

@@ -46,6 +46,7 @@ export function gatewayRoutes({ whichRoute }: AdminApiDeps): AdminRoute[] {
 
     route('post /routes/match', {
       scope: 'routes:read',
+      sensitive: false,
       name: 'matchRoute',
       summary: 'Ask which gateway route answers a request. Nothing is changed',
       body: z.strictObject({

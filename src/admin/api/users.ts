@@ -7,6 +7,7 @@ import { accountKeys, liftGuessLimits, listGuessLimits } from '#src/factors/gues
 import { hashPassword } from '#src/factors/password.ts'
 import { checkPassword } from '#src/factors/password-rules.ts'
 import { findStanding, listFactors, resetFactors } from '#src/factors/second-factors.ts'
+import { impersonationIn } from '#src/impersonation/mark.ts'
 import { queueNotice } from '#src/mail/notices.ts'
 import { listApplications } from '#src/tokens/applications.ts'
 import { revoke } from '#src/tokens/revoke.ts'
@@ -122,9 +123,9 @@ export function userRoutes({ doors, secretKeys, config }: AdminApiDeps): AdminRo
       answer: z.strictObject({ data: z.array(session) }),
       async handle({ db, id, change }) {
         await find(db, id)
-        return {
-          data: await listSessions(db, { userId: id, idleSeconds: config.sessionIdleTtlSeconds, now: change.now }),
-        }
+        const whose = { userId: id, idleSeconds: config.sessionIdleTtlSeconds, now: change.now }
+        const open = await listSessions(db, whose)
+        return { data: open.map(({ acr, ...rest }) => ({ ...rest, impersonation: impersonationIn(acr) ?? null })) }
       },
     }),
 
@@ -294,6 +295,9 @@ const session = z.strictObject({
   expiresAt: instant.nullable(),
   address: text.nullable(),
   userAgent: text.nullable(),
+  impersonation: text
+    .nullable()
+    .meta({ description: 'An administrator acts as the person in it: its id in the record.' }),
 })
 const application = z.strictObject({
   clientId: text,

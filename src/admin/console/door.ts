@@ -11,7 +11,7 @@ import { cookieAttributes, cookieNames } from '#src/http/cookies.ts'
 import { HttpError } from '#src/http/http-error.ts'
 import { template } from '#src/http/render.ts'
 import type { Entered } from '#src/oauth/two-doors.ts'
-import type { Visitor, Visitors } from '#src/oauth/visitors.ts'
+import { notInAnotherName, type Visitor, type Visitors } from '#src/oauth/visitors.ts'
 import { type ConsoleDeps, holds } from './page.ts'
 
 export type Admitted = { visitor: Visitor; caller: Entered; held: ReadonlySet<string> }
@@ -57,6 +57,7 @@ export function createConsoleDoor({
     async enter(ctx, scope) {
       const visitor = await visitors.enter(ctx, { back: ctx.method === 'POST' ? ctx.path : ctx.url })
       if (!visitor) return undefined
+      if (visitor.acting) throw notInAnotherName()
       const caller = await doors.enterPerson(ctx, visitor, { scopes: scope === 'any' ? [] : [scope] })
       const held = await doors.scopesOf(caller.subject)
       if (!holds(held, scope))

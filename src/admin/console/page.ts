@@ -12,7 +12,7 @@ import type { MessageKey, Translator } from '#src/http/i18n.ts'
 import type { Renderer, Template } from '#src/http/render.ts'
 import { allowFetch } from '#src/http/security-headers.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
-import type { Visitor } from '#src/oauth/visitors.ts'
+import type { Visitor, Visitors } from '#src/oauth/visitors.ts'
 import { type Flaw, Refusal } from '#src/refusal.ts'
 import type { UserRecord } from '#src/users/users.ts'
 
@@ -154,7 +154,7 @@ export function createConsoleRenderer(renderer: Renderer, options: { sections: R
 
 export type ConsoleRenderer = ReturnType<typeof createConsoleRenderer>
 /** What a page is made with. */
-export type PageDeps = ConsoleDeps & { render: ConsoleRenderer }
+export type PageDeps = ConsoleDeps & { render: ConsoleRenderer; visitors: Pick<Visitors, 'impersonate'> }
 
 export const holds = (held: ReadonlySet<string>, scope: string): boolean =>
   scope === 'any' ? held.size > 0 : held.has(scope)

@@ -51,6 +51,7 @@ import {
 } from './page.ts'
 import { personEndings } from './people/endings.ts'
 import { editPersonPage, newPersonPage } from './people/form.ts'
+import { impersonatePage } from './people/impersonate.ts'
 import { peoplePage } from './people/list.ts'
 import { personPage } from './people/person.ts'
 import { policyEndings } from './policies/endings.ts'
@@ -90,6 +91,7 @@ export const consolePages = (deps: PageDeps): ConsolePage[] => [
   personPage(deps),
   editPersonPage(deps),
   ...personEndings(deps),
+  impersonatePage(deps),
 
   // Applications
   applicationsPage(deps),

@@ -4,6 +4,7 @@
 
 import { isDeepStrictEqual } from 'node:util'
 import type { Adapter, AdapterPayload } from 'oidc-provider'
+import { impersonationIn } from '#src/impersonation/mark.ts'
 import type { SessionAndPerson, SessionRow, SessionWrite } from '#src/tokens/statements.ts'
 import { readSession, readSessionByUid } from '#src/tokens/statements.ts'
 import type { Unit } from '#src/tokens/unit-of-work.ts'
@@ -26,7 +27,7 @@ type SessionPayload = {
 const mostSecondsUnnoted = 240
 
 export function sessionStore(deps: AdapterDeps): Adapter {
-  const { secretKeys, now, isRefreshing, sessionIdleSeconds, sessionUsed } = deps
+  const { secretKeys, now, isRefreshing, sessionIdleSeconds, sessionUsed, findImpersonation } = deps
   const noteEvery = Math.min(mostSecondsUnnoted, sessionIdleSeconds / 4)
 
   return {
@@ -78,7 +79,7 @@ export function sessionStore(deps: AdapterDeps): Adapter {
       for (const written of unit.rows.session.values())
         if (written.cookieHash === key) return unpack(unit, value, written)
       const found = await unit.remember(`session ${key}`, () => readSession(unit.database.pool, cookieHash))
-      if (!found || isIdle(found.session)) return undefined
+      if (!found || isIdle(found.session) || !(await isWhoItSays(unit, found.session))) return undefined
       noteUse(unit, found.session)
       return unpack(unit, value, note(unit, found))
     },
@@ -94,6 +95,7 @@ export function sessionStore(deps: AdapterDeps): Adapter {
       }
       const found = await unit.remember(`session uid ${uid}`, () => readSessionByUid(unit.database.pool, uid))
       if (!found || isIdle(found.session) || unit.rows.sessionEnd.has(hex(found.session.cookieHash))) return undefined
+      if (!(await isWhoItSays(unit, found.session))) return undefined
       // Looking a token up is not use: APIs do that by themselves. An application that refreshes for a person is.
       if (isRefreshing()) noteUse(unit, found.session)
       return unpack(unit, handleFor(unit, found.session.cookieHash), note(unit, found))
@@ -106,6 +108,16 @@ export function sessionStore(deps: AdapterDeps): Adapter {
     consume: unsupported('Session', 'consume'),
     revokeByGrantId: unsupported('Session', 'revokeByGrantId'),
     findByUserCode: unsupported('Session', 'user code'),
+  }
+
+  /** A session that somebody else began in the person's name counts as long as they may. */
+  async function isWhoItSays(unit: Unit, { acr, userId }: SessionRow): Promise<boolean> {
+    const id = impersonationIn(acr)
+    if (id === undefined) return true
+    const underway = await findImpersonation(id)
+    if (!underway || underway.userId !== userId) return false
+    unit.acting = underway
+    return true
   }
 
   function isIdle({ lastUsedAt }: SessionRow): boolean {

@@ -1,5 +1,6 @@
 // What every store is given.
 import type { SecretKeys } from '#src/keys/secret-key.ts'
+import type { FindImpersonation } from '../impersonations.ts'
 
 export type FindClientMetadata = (clientId: string) => Promise<Record<string, unknown> | undefined>
 
@@ -18,6 +19,8 @@ export type AdapterDeps = {
   sessionIdleSeconds: number
   /** Records that a session is in use; called at most every few minutes a session. */
   sessionUsed: (uid: string) => void
+  /** Who is behind a session that says so; undefined for one that is over. */
+  findImpersonation: FindImpersonation
   now: () => Date
 }
 

@@ -66,7 +66,7 @@ async function exchange(
   // What the key was made under comes first: the commit refuses what has been revoked since (docs/decisions/018).
   unit.noteGeneration('user', key.userId, held.ownerGeneration)
   const grant = await provider.Grant.find(held.id)
-  const account = await createFindAccount(database)(ctx, key.userId)
+  const account = await createFindAccount(database, async () => undefined)(ctx, key.userId)
   if (!grant || !account) throw invalidSubject()
   ctx.oidc.entity('Grant', grant)
   ctx.oidc.entity('Account', account)

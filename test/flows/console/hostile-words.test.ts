@@ -37,7 +37,7 @@ let owner: Person
 const written = payload.replaceAll(' ', '').slice(0, 250)
 
 beforeAll(async () => {
-  home = await startConsole()
+  home = await startConsole({ env: { IMPERSONATION: 'on' } })
   const { database, secretKeys } = home.server
   const { prisma } = database
   await home.tokensFor({ scope: 'openid offline_access orders:read', resource: orders, prompt: 'consent' }, undefined, {

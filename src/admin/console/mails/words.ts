@@ -12,6 +12,7 @@ const kinds = {
   password_changed: 'console.mails.passwordChanged',
   email_change_code: 'console.mails.emailChangeCode',
   notice: 'console.mails.notice',
+  impersonation: 'console.mails.impersonation',
   email_code: 'console.mails.emailCode',
 } as const satisfies Record<Exclude<LetterName, 'nothing'>, MessageKey>
 

@@ -1,6 +1,7 @@
 // One person: who they are, what they hold, how and where they are signed in, what they let in, what happened to them. What ends something
 // is a page of its own (endings.ts).
 import { permissionsOf } from '#src/access/roles.ts'
+import { ownScopes } from '#src/apis/scope-names.ts'
 import { listPersonEvents } from '#src/audit/activity.ts'
 import { nameBrowser } from '#src/browser-name.ts'
 import { accountKeys, liftGuessLimits, listGuessLimits } from '#src/factors/guessing.ts'
@@ -27,6 +28,8 @@ export type PersonPage = {
   roles: readonly string[]
   permissions: readonly string[]
   attributes: string
+  /** Somebody may act as them: not as an administrator, nor as whoever has to prove more than a password. */
+  impersonable: boolean
   factors: readonly { kind: string; name: string; lastUsed: Moment | undefined }[]
   recoveryCodes: number
   limits: readonly { factor: string; failures: number; last: Moment; until: Moment | undefined }[]
@@ -35,6 +38,7 @@ export type PersonPage = {
   events: readonly { what: string; byOthers: boolean; where: string; at: Moment }[]
 }
 
+const ownPermissions = Object.keys(ownScopes)
 const page = template<PersonPage>('admin/console/person')
 
 export function personPage({ config, database, doors, secretKeys, render }: PageDeps): ConsolePage {
@@ -74,6 +78,12 @@ export function personPage({ config, database, doors, secretKeys, render }: Page
           since: at(user.createdAt),
           roles: user.roles.map(({ roleName }) => roleName),
           permissions: [...permissions].sort(),
+          impersonable:
+            config.impersonation === 'on' &&
+            user.disabledAt === null &&
+            user.id !== reader.id &&
+            !standing?.roleRequires &&
+            !ownPermissions.some((name) => permissions.has(name)),
           attributes: Object.keys(user.attributes ?? {}).length > 0 ? JSON.stringify(user.attributes, null, 2) : '',
           factors: factors.map(({ kind, name, lastUsedAt }) => ({
             kind,

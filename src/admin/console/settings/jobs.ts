@@ -35,6 +35,7 @@ const known: Readonly<Record<string, MessageKey>> = {
   'signing keys': 'console.jobs.signingKeys',
   sweep: 'console.jobs.sweep',
   trials: 'console.jobs.trials',
+  impersonations: 'console.jobs.impersonations',
   webhooks: 'console.jobs.webhooks',
 }
 
