@@ -178,6 +178,7 @@ describe('the life of a session', () => {
     const { person, refresh } = await home.tokensFor()
     await use(home.alice.id, idle - 60)
     expect((await person.fetch('/account')).status).toBe(200)
+    await expect.poll(async () => Date.now() - (await lastUse())).toBeLessThan(60_000) // noted after the answer
     await use(home.alice.id, idle + 1)
     expect((await person.fetch('/account')).status).toBe(303)
     expect((await home.refresh(refresh)).body.error).toBe('invalid_grant')

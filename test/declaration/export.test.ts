@@ -307,7 +307,7 @@ const declarations: fc.Arbitrary<WrittenDeclaration> = fc
       : [],
   }))
 
-test('export, apply, export: the same bytes, here and in another installation', { timeout: 120_000 }, async () => {
+test('export, apply, export: the same bytes, here and in another installation', { timeout: 300_000 }, async () => {
   await fc.assert(
     fc.asyncProperty(declarations, async (declaration) => {
       await apply(first, nothing, true)

@@ -32,7 +32,7 @@ clients:
     apis: { "https://api.example.com/orders": ["orders:read"], "https://api.example.com/parcels": ["parcels:read"] }
 `
 
-describe.runIf(existsSync(nginx))('two processes behind nginx', { timeout: 60_000 }, () => {
+describe.runIf(existsSync(nginx))('two processes behind nginx', { timeout: 180_000 }, () => {
   let database: TestDatabase
   let processes: Running[]
   let ports: number[]

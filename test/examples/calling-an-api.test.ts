@@ -123,7 +123,7 @@ describe('docs/calling-an-api.md', () => {
     if (!present) process.stderr.write(`docs/calling-an-api.md: ${name} is NOT tested here, install: ${packages}\n`)
     it.skipIf(!present)(
       `${name}${present ? '' : ` (NOT TESTED, install ${packages})`}: tells 200, 401 and 403 apart, and takes a new token for 401 only`,
-      { timeout: 120_000 },
+      { timeout: 300_000 },
       async () => {
         await compile?.()
         const [program, ...parameters] = command

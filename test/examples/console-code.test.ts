@@ -122,7 +122,7 @@ describe('a service', () => {
   for (const name of filesOf('service'))
     it.skipIf(!languages[name]?.needs())(
       `${name} takes a token and calls an API with it`,
-      { timeout: 120_000 },
+      { timeout: 300_000 },
       async () => {
         received.length = 0
         const printed = await start(join(folder, 'service', name), {
@@ -157,7 +157,7 @@ describe('a sign-in', () => {
 
   for (const name of filesOf('sign-in'))
     for (const type of ['web', 'native'] as const)
-      it.skipIf(!languages[name]?.needs())(`${name} signs a person in, ${type}`, { timeout: 120_000 }, async () => {
+      it.skipIf(!languages[name]?.needs())(`${name} signs a person in, ${type}`, { timeout: 300_000 }, async () => {
         const printed = await start(
           join(folder, 'sign-in', name),
           {

@@ -12,7 +12,7 @@ import { type Program, startProgram } from './program.ts'
 
 const password = 'correct lantern battery harbour'
 
-describe('examples/relying-party', { timeout: 60_000 }, () => {
+describe('examples/relying-party', { timeout: 180_000 }, () => {
   let server: TestServer
   let app: Program
   let browser: Browser

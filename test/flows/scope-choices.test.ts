@@ -217,7 +217,7 @@ const ask = fc.record({
 })
 
 test('granted is a subset of what was asked (or is the default), registered, held, and not left out', {
-  timeout: 120_000,
+  timeout: 300_000,
 }, async () => {
   let granted = 0
   await fc.assert(

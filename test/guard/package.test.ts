@@ -36,7 +36,7 @@ it('depends on jose and nothing else, and brings its licence and its manual', ()
   expect(readFileSync(join(installed, 'README.md'), 'utf8')).toContain('sallyport/guard')
 })
 
-it('runs from plain JavaScript: every entry, and a refusal over HTTP', { timeout: 60_000 }, async () => {
+it('runs from plain JavaScript: every entry, and a refusal over HTTP', { timeout: 180_000 }, async () => {
   writeFileSync(
     join(consumer, 'api.js'),
     `
@@ -59,7 +59,7 @@ it('runs from plain JavaScript: every entry, and a refusal over HTTP', { timeout
   expect(stdout).toBe('401 Bearer Refused\n')
 })
 
-it('is typed: what is right compiles, what is wrong does not', { timeout: 60_000 }, async () => {
+it('is typed: what is right compiles, what is wrong does not', { timeout: 180_000 }, async () => {
   writeFileSync(
     join(consumer, 'api.ts'),
     `

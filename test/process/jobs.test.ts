@@ -42,7 +42,7 @@ test('every job has its row, and one that ran says when, where and how', async (
     .poll(async () => (await jobs()).map(({ name }) => name), { timeout: 30_000 })
     .toEqual(expect.arrayContaining(names))
   const sweep = async () => (await jobs()).find(({ name }) => name === 'sweep')
-  await expect.poll(async () => (await sweep())?.outcome, { timeout: 60_000 }).toBe('done')
+  await expect.poll(async () => (await sweep())?.outcome, { timeout: 180_000 }).toBe('done')
   expect(await sweep()).toMatchObject({
     ranBy: expect.stringMatching(`:${running.child.pid}$`),
     late: false,
