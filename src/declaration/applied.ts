@@ -17,8 +17,13 @@ import type { Declaration, DeclaredClient, DeclaredPolicy, DeclaredRoute, Declar
 import { canonical, type PlannedChange } from './steps.ts'
 
 export type KeptUser = { id: string; disabled?: boolean; emailVerified?: boolean; roles?: string[] }
+export type KeptSetting = { key: string; value: string | number }
 /** Sections that are not named here are not kept: whoever adds one decides whether it may be. */
-export type KeptDeclaration = Pick<Declaration, Exclude<Section, 'users'>> & { users?: KeptUser[] | undefined }
+export type KeptDeclaration = Pick<Declaration, Exclude<Section, 'users' | 'settings' | 'branding'>> & {
+  users?: KeptUser[] | undefined
+  settings?: KeptSetting[] | undefined
+  branding?: KeptSetting[] | undefined
+}
 export type KeptKind = (typeof sections)[Section]['kind']
 
 type Applied = {
@@ -67,6 +72,8 @@ const sections = {
   routes: { kind: 'route', nameOf: (route: DeclaredRoute) => routeName(route) },
   policies: { kind: 'policy', nameOf: (policy: DeclaredPolicy) => policyKey(policy) },
   webhooks: { kind: 'webhook', nameOf: ({ name }: DeclaredWebhook) => name },
+  settings: { kind: 'setting', nameOf: ({ key }: KeptSetting) => key },
+  branding: { kind: 'branding', nameOf: ({ key }: KeptSetting) => key },
 } as const satisfies Record<string, { kind: PlannedChange['kind']; nameOf(entry: never): string }>
 
 type Section = keyof typeof sections
@@ -94,7 +101,7 @@ function without(declared: KeptDeclaration, names: ReadonlySet<string>): KeptDec
 }
 
 async function keep(db: Db, { declaration, logos, policyTexts }: Applied): Promise<KeptDeclaration> {
-  const { apis, roles, users, clients, routes, policies, webhooks } = declaration
+  const { apis, roles, users, clients, routes, policies, webhooks, settings, branding } = declaration
   const all: KeptDeclaration = {
     apis,
     roles,
@@ -111,6 +118,8 @@ async function keep(db: Db, { declaration, logos, policyTexts }: Applied): Promi
     })),
     webhooks: webhooks?.map(({ secret: _, secretFile: __, ...webhook }) => webhook),
     users: users && (await keepUsers(db, users)),
+    settings: keepSettings(settings),
+    branding: keepSettings(branding),
   }
   return JSON.parse(JSON.stringify(all)) as KeptDeclaration
 }
@@ -123,6 +132,13 @@ async function keepUsers(db: Db, users: NonNullable<Declaration['users']>): Prom
     const id = ids.get(emailKey(email) ?? '')
     return id === undefined ? [] : [{ id, disabled, emailVerified, roles } as KeptUser]
   })
+}
+
+function keepSettings(section: Readonly<Record<string, string | number | undefined>> | undefined) {
+  return (
+    section &&
+    Object.entries(section).flatMap(([key, value]): KeptSetting[] => (value === undefined ? [] : [{ key, value }]))
+  )
 }
 
 const json = (declared: KeptDeclaration) => declared as Prisma.InputJsonObject

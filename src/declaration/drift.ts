@@ -3,7 +3,7 @@
 import { routeName } from '#src/apis/routes.ts'
 import type { Db } from '#src/db/database.ts'
 import { Refusal } from '#src/refusal.ts'
-import { type KeptDeclaration, type KeptKind, type KeptUser, namesIn } from './applied.ts'
+import { type KeptDeclaration, type KeptKind, type KeptSetting, type KeptUser, namesIn } from './applied.ts'
 import { compare } from './compare.ts'
 import { type Logos, logoHashesIn } from './logos.ts'
 import type { Declaration } from './schema.ts'
@@ -38,7 +38,8 @@ export async function readDrift(db: Db): Promise<Drift[]> {
 
 async function lookAt(db: Db, declared: KeptDeclaration): Promise<Pick<Drift, 'differences' | 'refused'>> {
   const { users, ids, gone } = await findPeople(db, declared.users)
-  const declaration = { ...declared, users } as Declaration
+  const [settings, branding] = [sectionOf(declared.settings), sectionOf(declared.branding)]
+  const declaration = { ...declared, users, settings, branding } as Declaration
   try {
     const steps = await compare(db, declaration, { prune: false, logos: namesOnly(logoHashesIn(declaration)) })
     const sameOrder = await isInOrder(db, declaration)
@@ -56,6 +57,9 @@ async function lookAt(db: Db, declared: KeptDeclaration): Promise<Pick<Drift, 'd
     return { differences: gone, refused: error.message }
   }
 }
+
+const sectionOf = (kept: readonly KeptSetting[] | undefined) =>
+  kept && Object.fromEntries(kept.map(({ key, value }) => [key, value]))
 
 /** One that no client has any more is a difference, not a reason to compare nothing. */
 const namesOnly = (hashes: readonly string[]): Logos =>

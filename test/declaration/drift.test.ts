@@ -14,6 +14,7 @@ import { readDrift } from '#src/declaration/drift.ts'
 import { parseDeclaration } from '#src/declaration/parse.ts'
 import { createSecretKeys } from '#src/keys/secret-key.ts'
 import { newWebhookSecret } from '#src/outbound/standard-webhooks.ts'
+import { storeSettings } from '#src/settings/settings.ts'
 import { deleteUser, findUserByEmail, updateUser } from '#src/users/users.ts'
 import { patchEndpoint } from '#src/webhooks/endpoints.ts'
 import { changeAt } from '#test/support/change.ts'
@@ -43,6 +44,8 @@ policies:
   - { api: "${orders}", name: all, state: enforced, text: "permit (principal, action, resource);" }
 webhooks:
   - { name: archive, url: "https://hooks.example.com/", types: ["*"], secret: "${secrets.webhook}" }
+settings: { signUp: open, sessionTtlSeconds: 7200 }
+branding: { css: ":root { --accent: navy }" }
 `
 
 let created: TestDatabase
@@ -56,7 +59,7 @@ beforeAll(async () => {
 afterAll(() => created.drop())
 beforeEach(() =>
   database.pool.query(
-    'TRUNCATE api, client, users, role, route, policy, webhook_endpoint, applied_declaration CASCADE',
+    'TRUNCATE api, client, users, role, route, policy, webhook_endpoint, setting, applied_declaration CASCADE',
   ),
 )
 
@@ -145,6 +148,16 @@ describe('one thing changed', () => {
         await patchEndpoint(prisma, id, { types: ['user.*'] }, [], change)
       },
       ['webhook archive: types'],
+    ],
+    [
+      'a setting',
+      () => storeSettings(prisma, { SIGN_UP: 'off', SESSION_TTL_SECONDS: null }, change),
+      ['setting signUp: value', 'setting sessionTtlSeconds: gone'],
+    ],
+    [
+      'the style sheet',
+      () => storeSettings(prisma, { THEME_CSS: ':root { --accent: red }' }, change),
+      ['branding css: text'],
     ],
   ])('%s is told by name and fields, and applying the file mends it', async (_, alter, expected) => {
     await apply(file)

@@ -47,4 +47,6 @@ const kinds = {
   route: 'console.overview.driftRoute',
   policy: 'console.overview.driftPolicy',
   webhook: 'console.overview.driftWebhook',
+  setting: 'console.overview.driftSetting',
+  branding: 'console.overview.driftBranding',
 } as const
