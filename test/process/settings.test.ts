@@ -30,10 +30,13 @@ const env = (more: Record<string, string> = {}) => ({
   ...more,
 })
 
-async function start(more: Record<string, string> = {}): Promise<{ url: string; running: Running }> {
+async function start(
+  more: Record<string, string> = {},
+  options: string[] = [],
+): Promise<{ url: string; running: Running }> {
   const port = await freePort()
   const url = `http://localhost:${port}`
-  const running = runNode(['src/sallyport.mjs', 'start'], {
+  const running = runNode([...options, 'src/sallyport.mjs', 'start'], {
     env: env({ PORT: String(port), ISSUER_URL: url, ...more }),
   })
   await running.prints('"event":"server.started"')
@@ -121,6 +124,23 @@ test('commands honour what is stored, and refuse what is wrong', async () => {
     'SIGN_UP is set by the environment',
   )
   expect((await sallyport(['settings', 'list'])).text).toMatch(/SIGN_UP +invitation +stored/)
+})
+
+test('signing keys follow one another as often as is stored', async () => {
+  const stop = async ({ running }: { running: Running }) => {
+    running.child.kill('SIGTERM')
+    await running.ended()
+  }
+  await stop(await start())
+  await db.database.pool.query(
+    "UPDATE signing_key SET created_at = now() - interval '3 days', activated_at = activated_at - interval '3 days'",
+  )
+  expect((await sallyport(['settings', 'set', 'SIGNING_KEY_ROTATION_DAYS=2'])).code).toBe(0)
+  // The first look of a job comes at a random moment of its interval: here at once.
+  const atOnce = `data:text/javascript,${encodeURIComponent('Math.random = () => 0.001')}`
+  const home = await start({}, ['--import', atOnce])
+  await home.running.prints('"event":"key.rotated"')
+  await stop(home)
 })
 
 test('a file of a start stores settings; what the environment overrides keeps nothing from starting', async () => {
