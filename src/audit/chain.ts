@@ -3,31 +3,17 @@
 //
 //   event      the fields of the row that have a value, as JSON in the canonical form of RFC 8785
 //   hash(n)    SHA-256 of the canonical form of [hash(n - 1), n, event(n)], in hexadecimal; hash(0) is 64 zeros
+
 import { createHash } from 'node:crypto'
+import type { AuditRow } from './audit.ts'
 
 /** What a place of the chain is known by. */
 export type Place = Readonly<{ position: number; hash: string }>
 
 export const firstPlace: Place = Object.freeze({ position: 0, hash: '0'.repeat(64) })
 
-/** A row of audit_event as it is read for hashing. */
-export type EventRow = {
-  /** A decimal number: beyond 2^53 JSON has no exact ones. */
-  id: string
-  at: Date
-  event: string
-  outcome: string
-  actorKind: string | null
-  actorId: string | null
-  targetKind: string | null
-  targetId: string | null
-  clientId: string | null
-  address: string | null
-  userAgent: string | null
-  requestId: string | null
-  decisionId: string | null
-  detail: unknown
-}
+/** A row of audit_event as it is read for hashing. `id` is a decimal number: beyond 2^53 JSON has no exact ones. */
+export type EventRow = Omit<AuditRow, 'detail'> & { id: string; at: Date; detail: unknown }
 
 export const eventColumns = `e.id::text AS id, e.at, e.event, e.outcome, e.actor_kind AS "actorKind", e.actor_id AS "actorId",
   e.target_kind AS "targetKind", e.target_id AS "targetId", e.client_id AS "clientId", e.address, e.user_agent AS "userAgent",

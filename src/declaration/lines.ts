@@ -20,5 +20,9 @@ export function withLinesOf<T extends WrittenDeclaration>(from: WrittenDeclarati
 /** @returns the flaws, each with its line where the declaration was read from a file. */
 export function withLines(declaration: WrittenDeclaration, flaws: readonly Flaw[]): Flaw[] {
   const lineOf = finders.get(declaration)?.()
-  return flaws.map((flaw) => (lineOf ? { ...flaw, field: `${flaw.field}${lineOf(flaw.field)}` } : flaw))
+  // An operation of a document that the file names (routes.ts) has its place there, not here.
+  const isElsewhere = (field: string) => field.includes(': ')
+  return flaws.map((flaw) =>
+    lineOf && !isElsewhere(flaw.field) ? { ...flaw, field: `${flaw.field}${lineOf(flaw.field)}` } : flaw,
+  )
 }

@@ -6,13 +6,15 @@ import type { Flaw } from '#src/refusal.ts'
 import { checkBeside, readBeside } from './beside.ts'
 import { within } from './check.ts'
 import { InvalidDeclaration } from './errors.ts'
+import { withLines } from './lines.ts'
 import type { WrittenDeclaration } from './schema.ts'
 
 /** By what the file says: a path. */
 export type Logos = ReadonlyMap<string, Picture>
 
 /** @param folder where the file lies. @throws InvalidDeclaration */
-export function readLogos({ clients = [] }: WrittenDeclaration, folder: string): Logos {
+export function readLogos(declaration: WrittenDeclaration, folder: string): Logos {
+  const { clients = [] } = declaration
   const logos = new Map<string, Picture>()
   const flaws = clients.flatMap(({ logo }, index) => {
     if (logo === undefined || isLogoHash(logo) || logos.has(logo)) return []
@@ -21,7 +23,7 @@ export function readLogos({ clients = [] }: WrittenDeclaration, folder: string):
     logos.set(logo, read.picture)
     return []
   })
-  if (flaws.length > 0) throw new InvalidDeclaration(flaws)
+  if (flaws.length > 0) throw new InvalidDeclaration(withLines(declaration, flaws))
   return logos
 }
 

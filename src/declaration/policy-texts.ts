@@ -5,13 +5,15 @@ import type { Flaw } from '#src/refusal.ts'
 import { checkBeside, readBeside } from './beside.ts'
 import { within } from './check.ts'
 import { InvalidDeclaration } from './errors.ts'
+import { withLines } from './lines.ts'
 import type { WrittenDeclaration } from './schema.ts'
 
 /** By what the file says: a path. */
 export type PolicyTexts = ReadonlyMap<string, string>
 
 /** @param folder where the file lies. @throws InvalidDeclaration */
-export function readPolicyTexts({ policies = [] }: WrittenDeclaration, folder: string): PolicyTexts {
+export function readPolicyTexts(declaration: WrittenDeclaration, folder: string): PolicyTexts {
+  const { policies = [] } = declaration
   const texts = new Map<string, string>()
   const flaws = policies.flatMap(({ file }, index): Flaw[] => {
     if (file === undefined || texts.has(file)) return []
@@ -24,6 +26,6 @@ export function readPolicyTexts({ policies = [] }: WrittenDeclaration, folder: s
     texts.set(file, read.bytes.toString('utf8'))
     return []
   })
-  if (flaws.length > 0) throw new InvalidDeclaration(flaws)
+  if (flaws.length > 0) throw new InvalidDeclaration(withLines(declaration, flaws))
   return texts
 }

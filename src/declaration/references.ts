@@ -9,6 +9,7 @@ import { type Flaw, quote } from '#src/refusal.ts'
 import { within } from './check.ts'
 import type { Current } from './current.ts'
 import { InvalidDeclaration, StillInUse } from './errors.ts'
+import { withLines } from './lines.ts'
 import { missingLogo } from './logos.ts'
 import { inRoute } from './routes.ts'
 import type { Declaration } from './schema.ts'
@@ -64,7 +65,7 @@ export function refuseReferences(declaration: Declaration, current: Current): vo
       within(`policies[${index}]`, unknownApi(api, scopes.has(api) && !current.apis.get(api)?.builtIn)),
     ),
   ]
-  if (flaws.length > 0) throw new InvalidDeclaration(flaws)
+  if (flaws.length > 0) throw new InvalidDeclaration(withLines(declaration, flaws))
   const needed = stillNeeded(declaration, current, { scopes, clientIds, roleNames })
   if (needed.length > 0) throw new StillInUse(needed)
 }

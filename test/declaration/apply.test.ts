@@ -199,35 +199,35 @@ describe('everything or nothing', () => {
     [
       'an unknown API of a client',
       'clients: [{ clientId: a, type: service, clientSecretHash: [], apis: { "https://none.example": [x] } }]',
-      ['clients[0].apis["https://none.example"]'],
+      ['clients[0].apis["https://none.example"] (line 1)'],
     ],
     [
       'an unknown scope of an API in the file',
       file.replace('["orders:read"] } }', '["orders:list"] } }'),
-      [`clients[0].apis["${orders}"][0]`],
+      [`clients[0].apis["${orders}"][0] (line 10)`],
     ],
     [
       'an unknown introspection client',
       file.replace('[orders-api]', '[orders-api, nobody]'),
-      ['apis[0].introspectionClients[1]'],
+      ['apis[0].introspectionClients[1] (line 5)'],
     ],
-    ['an unknown role', file.replace('roles: [order-admin]', 'roles: [order-king]'), ['users[0].roles[0]']],
+    ['an unknown role', file.replace('roles: [order-admin]', 'roles: [order-king]'), ['users[0].roles[0] (line 13)']],
     [
       'an unknown API of a route',
       'routes: [{ host: a.example, method: GET, path: /, api: "https://none.example" }]',
-      ['routes[0].api'],
+      ['routes[0].api (line 1)'],
     ],
     [
       'an unknown scope of a route',
       file.replace('scopes: ["orders:write"], relation', 'scopes: ["orders:burn"], relation'),
-      ['routes[1].scopes[0]'],
+      ['routes[1].scopes[0] (line 16)'],
     ],
     [
       'a new confidential client without secret',
       'clients: [{ clientId: a, type: service }]',
-      ['clients[0].clientSecret'],
+      ['clients[0].clientSecret (line 1)'],
     ],
-  ])('%s: named by its path, nothing is written', async (_, text, fields) => {
+  ])('%s: named by its path and line, nothing is written', async (_, text, fields) => {
     expect(await flawsOf(apply(text))).toEqual(fields)
     expect(await flawsOf(apply(text, { dryRun: true }))).toEqual(fields)
     expect(await database.prisma.auditEvent.count()).toBe(0)
@@ -262,7 +262,7 @@ describe('everything or nothing', () => {
   test("Sallyport's own API is not described by a file", async () => {
     await apply(file)
     await database.prisma.api.update({ where: { identifier: orders }, data: { builtIn: true } })
-    expect(await flawsOf(apply(file))).toEqual(['apis[0].identifier'])
+    expect(await flawsOf(apply(file))).toEqual(['apis[0].identifier (line 3)'])
   })
 })
 
@@ -310,13 +310,13 @@ describe('prune', () => {
   test('a file that still names what it removes is refused by path', async () => {
     await apply(file)
     expect(await flawsOf(apply(without(/ {2}- \{ clientId: orders-api.*\n/), { prune: true }))).toEqual([
-      'apis[0].introspectionClients[0]',
+      'apis[0].introspectionClients[0] (line 5)',
     ])
     expect(
       await flawsOf(
         apply(without(/ {2}- \{ name: order-admin.*\n/).replace('roles:\n', 'roles: []\n'), { prune: true }),
       ),
-    ).toEqual(['users[0].roles[0]'])
+    ).toEqual(['users[0].roles[0] (line 12)'])
   })
 
   test('a scope that a client outside the file may ask for is not taken away, with or without prune', async () => {

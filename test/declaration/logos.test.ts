@@ -131,7 +131,7 @@ test.each([
   ['file:///etc/hostname', /is not the path of a file/],
   ['logo.png\0.txt', /is not the path of a file/],
   ['', /is not the path of a file/],
-  ['missing.png', /clients\[0\]\.logo cannot be read \(ENOENT\)/],
+  ['missing.png', /clients\[0\]\.logo \(line 1\) cannot be read \(ENOENT\)/],
   ['pictures', /cannot be read \(not a file\)/],
   ['.', /leads out of the folder/],
   ['linked.png', /leads out of the folder/],

@@ -168,7 +168,9 @@ test.each<[string, string, RegExp]>([
 
 test('a plain entry is told by its own place, whatever documents stand before it', async () => {
   const wrong = `{ host: api.example.com, method: GET, path: /x, api: "${orders}", scopes: [nothing] }`
-  expect(await refused(file(entry('apis/orders.yaml'), wrong))).toMatch(/^routes\[1\]\.scopes\[0\] is "nothing"/)
+  expect(await refused(file(entry('apis/orders.yaml'), wrong))).toMatch(
+    /^routes\[1\]\.scopes\[0\] \(line 5\) is "nothing"/,
+  )
 })
 
 test('where no file can be read, an entry that needs one is refused', async () => {

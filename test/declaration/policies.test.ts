@@ -263,14 +263,14 @@ describe('refused, and nothing is written', () => {
   })
 
   test.each<[string, string, string]>([
-    ['an unknown API', file.replace(`api: ${orders}`, 'api: https://other.example/'), 'policies[1].api'],
+    ['an unknown API', file.replace(`api: ${orders}`, 'api: https://other.example/'), 'policies[1].api (line 10)'],
     ['a name twice', file.replace('name: sales', 'name: owners'), 'policies[1].name (line 11)'],
     ['a name that is none', file.replace('name: sales', 'name: Sales!'), 'policies[1].name (line 11)'],
     ['an unknown state', file.replace('state: enforced', 'state: on'), 'policies[0].state (line 9)'],
     ['a text beside a file', file.replace('state: enforced', 'text: x'), 'policies[0].file (line 9)'],
     ['no text at all', file.replace('file: ./policies/owners.cedar, ', ''), 'policies[0].text (line 9)'],
     ['a path that leads out', file.replace('./policies', '../policies'), 'policies[0].file (line 9)'],
-    ['a file that is not there', file.replace('owners.cedar', 'none.cedar'), 'policies[0].file'],
+    ['a file that is not there', file.replace('owners.cedar', 'none.cedar'), 'policies[0].file (line 9)'],
     [
       'a schema that Cedar cannot read',
       file.replace('department: String', 'department: Strin'),
@@ -311,7 +311,10 @@ describe('refused, and nothing is written', () => {
     await apply(apis())
     await prisma.api.update({ where: { identifier: orders }, data: { builtIn: true } })
     const section = file.slice(file.indexOf('policies:'))
-    expect((await refusal(section)).map(({ field }) => field)).toEqual(['policies[0].api', 'policies[1].api'])
+    expect((await refusal(section)).map(({ field }) => field)).toEqual([
+      'policies[0].api (line 2)',
+      'policies[1].api (line 3)',
+    ])
   })
 
   test('an API that was declared elsewhere has its policies checked against what it is', async () => {
