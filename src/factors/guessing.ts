@@ -225,10 +225,12 @@ export function liftGuessLimits(
 ): Promise<number> {
   const subjects = user.accounts.map((key) => new Uint8Array(key))
   return atomically(db, async (tx) => {
-    // In the order of reserve_guess: somebody may be guessing at this very moment.
-    await tx.$queryRaw`SELECT factor FROM guess_limit WHERE subject = ANY(${subjects})
-      ORDER BY device, factor = 'all', factor FOR UPDATE`
-    const { count } = await tx.guessLimit.deleteMany({ where: { subject: { in: subjects } } })
+    // Somebody may be guessing at this very moment. Rows are locked in the order of reserve_guess, and only those are deleted: one that
+    // came meanwhile would be waited for out of order, and its try was not meant.
+    const count = await tx.$executeRaw`WITH locked AS (
+        SELECT subject, device, factor FROM guess_limit WHERE subject = ANY(${subjects})
+        ORDER BY subject, device, factor = 'all', factor FOR UPDATE)
+      DELETE FROM guess_limit g USING locked l WHERE (g.subject, g.device, g.factor) = (l.subject, l.device, l.factor)`
     if (count > 0)
       await recordAudit(
         tx,

@@ -1,7 +1,7 @@
 // Limits on guessing against a real database, by several processes as far as the database can tell: two pools. The clock is the
 // test's.
 import { randomBytes, randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { addressRange } from '#src/address-range.ts'
 import { closeDatabase, type Database, openDatabase } from '#src/db/database.ts'
 import {
@@ -99,10 +99,46 @@ describe.each(hasPostgres15() ? (['embedded', 15] as const) : (['embedded'] as c
         factor: guessFactors[n % 5] as GuessFactor,
       }
       const reservation = await guess(given, n % 2 ? database : other)
-      if (reservation.allowed && n % 7 === 0) await reservation.succeed()
-      if (n % 50 === 0) await liftGuessLimits(database.prisma, { id: randomUUID(), accounts }, change)
+      if (reservation.allowed && n % 2 === 0) await reservation.succeed()
+      if (n % 5 === 0) await liftGuessLimits(database.prisma, { id: randomUUID(), accounts }, change)
     })
     await Promise.all(tries) // PostgreSQL ends a deadlock with an error
+  })
+
+  test('lifting waits for those it saw and leaves those that came meanwhile: it never stands in the way of a try', async () => {
+    const [old, late] = [accountKey(secretKeys, 'before'), accountKey(secretKeys, 'after')]
+    await wrong({ account: old })
+    const held = async (subject: Buffer) => {
+      const connection = await other.pool.connect()
+      await connection.query('BEGIN')
+      await connection.query('SELECT FROM guess_limit WHERE subject = $1 FOR UPDATE', [subject])
+      let held = true
+      const letGo = async () => {
+        if (held) await connection.query('COMMIT').finally(() => connection.release())
+        held = false
+      }
+      onTestFinished(letGo)
+      return letGo
+    }
+    const letGoOld = await held(old)
+    const lifting = liftGuessLimits(database.prisma, { id: randomUUID(), accounts: [old, late] }, change)
+    await expect
+      .poll(async () => {
+        const { rows } = await database.pool.query(
+          `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+        )
+        return rows.length
+      })
+      .toBe(1)
+    await wrong({ account: late })
+    const letGoLate = await held(late)
+    await letGoOld()
+    expect(await lifting, 'two of the account that was there').toBe(2)
+    await letGoLate()
+    const { rows } = await database.pool.query<{ subject: Buffer }>(
+      `SELECT DISTINCT subject FROM guess_limit WHERE factor = 'all'`,
+    )
+    expect(rows).toEqual([{ subject: late }])
   })
 
   test('a right try in time takes the failures back; while the limit is closed it is not even evaluated', async () => {
