@@ -4,10 +4,7 @@ import type { RequestListener } from 'node:http'
 import Koa from 'koa'
 import mount from 'koa-mount'
 import { createAccountRouter } from './account/router.ts'
-import { createApiDocsRouter } from './admin/api/docs.ts'
-import { adminRoutes, createAdminApiRouter } from './admin/api/router.ts'
 import type { ConsoleDeps } from './admin/console/page.ts'
-import { createConsoleRouter } from './admin/console/router.ts'
 import { createLeakedKeysRouter } from './admin/leaked-keys.ts'
 import { createSetupRouter } from './admin/setup.ts'
 import { type Config, followStored } from './config.ts'
@@ -32,6 +29,7 @@ import { createRenderer } from './http/render.ts'
 import { requestChecks } from './http/request-checks.ts'
 import { requestContext } from './http/request-context.ts'
 import { securityHeaders } from './http/security-headers.ts'
+import { whenFirstAsked } from './http/when-first-asked.ts'
 import { createInvitationRouter } from './interaction/invitation.ts'
 import { createLogoRouter } from './interaction/logos.ts'
 import { createInteractionRouter } from './interaction/router.ts'
@@ -114,9 +112,6 @@ export async function createApp(deps: {
     rateLimits,
     receipts,
   })
-  const admin = { database, doors, now, config, secretKeys, whichRoute }
-  const adminApi = createAdminApiRouter(admin)
-  const apiDocs = createApiDocsRouter({ routes: adminRoutes(admin), issuerUrl: config.issuerUrl, renderer })
   const leakedKeys = createLeakedKeysRouter({ database, secretKeys, rateLimits, now })
   const outOfBand = config.factorWebhook && createWebhookTransport(config.factorWebhook, { now })
   const visitors = createVisitors({
@@ -146,7 +141,11 @@ export async function createApp(deps: {
     ...{ config, database, renderer, visitors, csrf, secretKeys, devices, remembered, outOfBand, now },
     relyingParty: relyingParty(config.issuerUrl),
   })
-  const console = createConsoleRouter({ ...admin, ...decisions, renderer, visitors, csrf, latency })
+  const adminDoors = whenFirstAsked(operatorPaths, async () => {
+    const { createAdminDoors } = await import('./admin/doors.ts')
+    const deps = { ...decisions, doors, config, secretKeys, whichRoute, renderer, visitors, csrf, latency }
+    return inOrder(createAdminDoors(deps).flatMap((router) => [router.routes(), router.allowedMethods()]))
+  })
   const screens = {
     database,
     renderer,
@@ -188,20 +187,11 @@ export async function createApp(deps: {
     errorPages(renderer),
     forPeople(
       leaveByPage(renderer, (ctx) => ctx.path.startsWith('/oauth/authorize/') || ctx.path === '/oauth/logout/confirm'),
-      ...[
-        interaction,
-        invitation,
-        logos,
-        account,
-        setup,
-        console,
-        leakedKeys,
-        adminApi,
-        apiDocs,
-        gate,
-        fields,
-        devMail,
-      ].flatMap((router) => [router.routes(), router.allowedMethods()]),
+      ...[interaction, invitation, logos, account, setup, leakedKeys, gate, fields, devMail].flatMap((router) => [
+        router.routes(),
+        router.allowedMethods(),
+      ]),
+      adminDoors,
       restyleFormPosts(renderer),
     ),
     limits.middleware,
@@ -234,7 +224,12 @@ export async function createApp(deps: {
 /** Where only programs call, thousands of times a second: no page, no form and no static file is looked for there. */
 const programPaths = new Set(['/oauth/token', '/oauth/introspect', '/oauth/revoke', '/oauth/userinfo', '/oauth/par'])
 
+/** Of every address of the doors of admin/doors.ts. Capital letters make no difference, to this and to the routers. */
+const operatorPaths = /^\/(admin|api)(\/|$)/i
+
 function forPeople(...middleware: unknown[]): Koa.Middleware {
-  const all = mount(middleware as unknown as Koa) as unknown as Koa.Middleware
+  const all = inOrder(middleware)
   return (ctx, next) => (programPaths.has(ctx.path) ? next() : all(ctx, next))
 }
+
+const inOrder = (middleware: unknown[]) => mount(middleware as unknown as Koa) as unknown as Koa.Middleware

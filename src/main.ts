@@ -18,7 +18,7 @@ import { createSchedule, type JobContext } from './jobs/schedule.ts'
 import { careForSigningKeys } from './keys/key-rotation.ts'
 import { isMoveDue, moveToNewestKey, noteSecretKeys, readSealing } from './keys/seal-rotation.ts'
 import { createSecretKeys, loadOrCreateSecretKey, type SecretKeys } from './keys/secret-key.ts'
-import { listSigningKeys } from './keys/signing-key-list.ts'
+import { listSigningKeys } from './keys/signing-keys.ts'
 import { createStatementSigner } from './keys/statement-signer.ts'
 import { createLog } from './log.ts'
 import { createMailSender, type MailSender } from './mail/sender.ts'
@@ -185,7 +185,7 @@ export async function run(given: Config): Promise<void> {
           everySeconds: 600,
           run: (context) =>
             purgeDeleted(
-              context.database.prisma,
+              context.database,
               { now: context.now(), actor: { kind: 'system', id: 'purge' } },
               context.signal,
             ),
@@ -193,7 +193,7 @@ export async function run(given: Config): Promise<void> {
         {
           name: 'trials',
           everySeconds: 300,
-          isDue: ({ database: { prisma }, now }) => isTrialLeft(prisma, now()),
+          isDue: (context) => isTrialLeft(context.database, context.now()),
           async run({ database: { prisma }, now, signal }) {
             const change = { now: now(), actor: { kind: 'system', id: 'trials' } } as const
             const done = await endLeftTrials(prisma, change, signal)

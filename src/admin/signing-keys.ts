@@ -1,7 +1,8 @@
 // The signing keys as administrators see them, with what happens to each by itself under the settings of this server.
 import type { Config } from '#src/config.ts'
 import type { Database } from '#src/db/database.ts'
-import { describeSigningKeys, listSigningKeys, type ShownSigningKey } from '#src/keys/signing-key-list.ts'
+import { describeSigningKeys, type ShownSigningKey } from '#src/keys/signing-key-list.ts'
+import { listSigningKeys } from '#src/keys/signing-keys.ts'
 import { signedIsOfUseSeconds } from '#src/tokens/feed.ts'
 
 export async function readSigningKeys(

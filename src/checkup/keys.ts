@@ -1,7 +1,7 @@
 // Signing keys and SECRET_KEY.
 import { droppableFrom, readSealing } from '#src/keys/seal-rotation.ts'
 import { signingAlgorithms } from '#src/keys/signer.ts'
-import { listSigningKeys } from '#src/keys/signing-key-list.ts'
+import { listSigningKeys } from '#src/keys/signing-keys.ts'
 import { type Check, day } from './finding.ts'
 
 /** Where nothing rotates by itself. */

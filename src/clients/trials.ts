@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Change } from '#src/audit/change.ts'
 import { raiseConfigurationVersion } from '#src/db/configuration-version.ts'
-import type { Db } from '#src/db/database.ts'
+import type { Database, Db } from '#src/db/database.ts'
 import { atomically } from '#src/db/transaction.ts'
 import { Refusal } from '#src/refusal.ts'
 import { findClient } from './clients.ts'
@@ -55,8 +55,9 @@ export function takeBack(
 }
 
 /** Whether there is something to take back. */
-export async function isTrialLeft(db: Db, now: Date): Promise<boolean> {
-  return (await db.clientTrial.findFirst({ where: leftBefore(now), select: { id: true } })) !== null
+export async function isTrialLeft({ pool }: Pick<Database, 'pool'>, now: Date): Promise<boolean> {
+  const { rows } = await pool.query('SELECT FROM client_trial WHERE lent_at < $1 LIMIT 1', [leftBefore(now)])
+  return rows.length > 0
 }
 
 /** Takes back what trials were lent that nobody went on with. An address that a younger trial uses stays for that one.
@@ -67,7 +68,7 @@ export async function endLeftTrials(
   signal?: AbortSignal,
 ): Promise<{ ended: number; refused: string[] }> {
   const left = await db.clientTrial.findMany({
-    where: leftBefore(change.now),
+    where: { lentAt: { lt: leftBefore(change.now) } },
     orderBy: { lentAt: 'asc' },
     take: mostAtOnce,
   })
@@ -85,7 +86,7 @@ export async function endLeftTrials(
   return { ended, refused }
 }
 
-const leftBefore = (now: Date) => ({ lentAt: { lt: new Date(now.getTime() - lentSeconds * 1000) } })
+const leftBefore = (now: Date) => new Date(now.getTime() - lentSeconds * 1000)
 
 /** @returns false when it is over already. */
 function endTrial(

@@ -45,7 +45,10 @@ export function createRenderer(deps: {
   const eta = new Eta({ autoEscape: true, escapeFunction: (value) => escapeHtml(String(value ?? '')), cache: true })
   for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' }))
     if (name.endsWith('.eta'))
-      eta.loadTemplate(`@${name.slice(0, -4).replaceAll('\\', '/')}`, readFileSync(new URL(name, folder), 'utf8'))
+      eta.loadTemplate(
+        `@${name.slice(0, -4).replaceAll('\\', '/')}`,
+        compiledWhenShown(eta, readFileSync(new URL(name, folder), 'utf8')),
+      )
 
   /** The switch is a link: it must work without a script, and a language is no secret worth a token. */
   const chosenLanguage = (ctx: Context): string | undefined => {
@@ -94,6 +97,16 @@ export function createRenderer(deps: {
       ctx.vary('Accept-Language')
       ctx.body = html
     },
+  }
+}
+
+/** All are read at the start, so that one version is served whatever becomes of the files; to compile them all would be a seventh of the
+ *  start, for pages that most processes never show. */
+function compiledWhenShown(eta: Eta, source: string): ReturnType<Eta['compile']> {
+  let compiled: ReturnType<Eta['compile']> | undefined
+  return (data, options) => {
+    compiled ??= eta.compile(source)
+    return compiled.call(eta, data, options)
   }
 }
 

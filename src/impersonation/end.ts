@@ -55,8 +55,9 @@ export async function settleOf(db: Db, userId: string, change: Change): Promise<
   }
 }
 
-export async function isSettlingDue({ prisma }: Pick<Database, 'prisma'>): Promise<boolean> {
-  return (await prisma.impersonation.findFirst({ where: { endedAt: null }, select: { id: true } })) !== null
+export async function isSettlingDue({ pool }: Pick<Database, 'pool'>): Promise<boolean> {
+  const { rows } = await pool.query('SELECT FROM impersonation WHERE ended_at IS NULL LIMIT 1')
+  return rows.length > 0
 }
 
 /** Ends what is over. @param allowed false: the setting is off, and so is every one. @returns how many. */

@@ -12,7 +12,13 @@ import { withConfigurationLock } from '#src/db/transaction.ts'
 import { quote, Refusal } from '#src/refusal.ts'
 import type { SecretKeys } from './secret-key.ts'
 import { type SigningAlgorithm, signingAlgorithms } from './signer.ts'
-import { loadSigningKeys, makeSigningKey, storeSigningKey } from './signing-keys.ts'
+import {
+  listSigningKeys,
+  loadSigningKeys,
+  makeSigningKey,
+  type SigningKeyRow,
+  storeSigningKey,
+} from './signing-keys.ts'
 
 /** For how long a reader may keep the published keys (`Cache-Control`). */
 export const keysMaxAgeSeconds = 300
@@ -53,14 +59,14 @@ export async function rotateSigningKeys(
   options: { afterSeconds: number; unannounced?: boolean; algorithms?: readonly SigningAlgorithm[]; change: Change },
 ): Promise<RotationResult> {
   const { afterSeconds, unannounced = false, algorithms = signingAlgorithms, change } = options
-  const before = await standing(database.prisma)
+  const before = standing(await listSigningKeys(database))
   if (before.due.length === 0) return { rotated: [], early: before.early }
   // Under another SECRET_KEY than the servers' they could not read what is stored here: whoever opens the present keys has theirs.
   await loadSigningKeys(database, secretKeys)
   // Made before the lock is asked for, as in signing-keys.ts.
   const made = new Map(await Promise.all(before.due.map(async ({ alg }) => [alg, await makeSigningKey(alg)] as const)))
   return withConfigurationLock(database, async (tx) => {
-    const { due, early } = await standing(tx)
+    const { due, early } = standing(await tx.signingKey.findMany({ orderBy: { createdAt: 'desc' } }))
     const rotated: Rotation[] = []
     for (const { alg, current, next } of due) {
       const key = made.get(alg)
@@ -76,15 +82,12 @@ export async function rotateSigningKeys(
     return { rotated, early }
   })
 
-  async function standing(db: Db) {
-    const keys = await db.signingKey.findMany({
-      where: { alg: { in: [...algorithms] } },
-      orderBy: { createdAt: 'asc' },
-    })
+  /** @param keys the newest first. */
+  function standing(keys: readonly SigningKeyRow[]) {
     const due: { alg: SigningAlgorithm; current: string; next: string }[] = []
     const early: RotationResult['early'] = []
     for (const alg of algorithms) {
-      const of = (state: string) => keys.find((key) => key.alg === alg && key.state === state)
+      const of = (state: string) => keys.findLast((key) => key.alg === alg && key.state === state)
       const [current, next] = [of('current'), of('next')]
       if (!current || !next) continue // a start makes what is missing
       if (current.activatedAt && later(current.activatedAt, afterSeconds) > change.now) continue
@@ -103,8 +106,10 @@ export async function removeRetiredKeys(
   options: { keptSeconds: number; change: Change },
 ): Promise<string[]> {
   const { keptSeconds, change } = options
-  const over = { state: 'retired', retiredAt: { lte: later(change.now, -keptSeconds) } }
-  if ((await database.prisma.signingKey.count({ where: over })) === 0) return []
+  const until = later(change.now, -keptSeconds)
+  const over = { state: 'retired', retiredAt: { lte: until } }
+  const known = await listSigningKeys(database)
+  if (!known.some(({ state, retiredAt }) => state === 'retired' && retiredAt && retiredAt <= until)) return []
   return withConfigurationLock(database, async (tx) => {
     const keys = await tx.signingKey.findMany({ where: over, select: { kid: true, alg: true } })
     if (keys.length === 0) return []

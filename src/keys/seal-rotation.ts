@@ -33,37 +33,41 @@ type Pool = Pick<Database, 'pool'>
 /** Notes which keys this process has. Of processes with different ones the last to start says which seals; the others go on opening.
  *  @throws SecretKeyStillNeeded when a key that was here before is missing and some row opens with none of those that are left. Nothing is looked
  *  through while none is missing. */
-export async function noteSecretKeys(database: Database, secretKeys: SecretKeys, now: Date): Promise<void> {
-  const { prisma } = database
+export async function noteSecretKeys(database: Pool, secretKeys: SecretKeys, now: Date): Promise<void> {
+  // Every start does this, and none needs Prisma for it (docs/decisions/016).
+  const { pool } = database
   const { fingerprints } = secretKeys
   const [first = ''] = fingerprints
-  const known = await prisma.secretKey.findMany()
+  const { rows: known } = await pool.query<{ fingerprint: string; firstAt: Date | null; goneAt: Date | null }>(
+    'SELECT fingerprint, first_at AS "firstAt", gone_at AS "goneAt" FROM secret_key',
+  )
   const missing = known.filter((key) => key.goneAt === null && !fingerprints.includes(key.fingerprint))
   if (known.length === 0 || missing.length > 0) {
     const lost = (await countSealed(database, secretKeys)).filter(({ unreadable }) => unreadable > 0)
     if (lost.length > 0)
       throw new SecretKeyStillNeeded(lost.map(({ what, unreadable }) => ({ what, rows: unreadable })))
-    await prisma.secretKey.updateMany({
-      where: { fingerprint: { in: missing.map(({ fingerprint }) => fingerprint) } },
-      data: { goneAt: now },
-    })
+    await pool.query('UPDATE secret_key SET gone_at = $1 WHERE fingerprint = ANY ($2::text[])', [
+      now,
+      missing.map(({ fingerprint }) => fingerprint),
+    ])
   }
-  await prisma.secretKey.createMany({
-    data: fingerprints.map((fingerprint) => ({ fingerprint, seenAt: now })),
-    skipDuplicates: true,
-  })
-  await prisma.secretKey.updateMany({ where: { fingerprint: { in: [...fingerprints] } }, data: { goneAt: null } })
-  // With one key that opens everything there is nothing to count.
-  const settled = fingerprints.length === 1 ? { countedAt: now, pending: zeros() } : { countedAt: null }
+  await pool.query(
+    `INSERT INTO secret_key (fingerprint, seen_at) SELECT f, $1 FROM unnest($2::text[]) f ORDER BY f
+     ON CONFLICT (fingerprint) DO UPDATE SET gone_at = NULL`,
+    [now, fingerprints],
+  )
   const newest = newestOf(known)
   const isNewest = newest?.fingerprint === first
   if (isNewest && fingerprints.length > 1) return
   // Whatever clocks say, who starts last is the newest.
-  const firstAt = new Date(Math.max(now.getTime(), (newest?.firstAt?.getTime() ?? 0) + 1))
-  await prisma.secretKey.update({
-    where: { fingerprint: first },
-    data: { ...settled, ...(isNewest ? {} : { firstAt }) },
-  })
+  const firstAt = isNewest ? null : new Date(Math.max(now.getTime(), (newest?.firstAt?.getTime() ?? 0) + 1))
+  // With one key that opens everything there is nothing to count.
+  const settled = fingerprints.length === 1
+  await pool.query(
+    `UPDATE secret_key SET counted_at = $2, pending = COALESCE($3, pending), first_at = COALESCE($4, first_at)
+     WHERE fingerprint = $1`,
+    [first, settled ? now : null, settled ? zeros() : null, firstAt],
+  )
 }
 
 /** By purpose of sealed-values.ts: how many rows each key seals. */

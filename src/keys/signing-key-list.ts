@@ -1,24 +1,6 @@
 // What an operator may see of the signing keys: everything but the private half.
-import type { Database } from '#src/db/database.ts'
 import { announcedSeconds } from './key-rotation.ts'
-
-export type SigningKeyRow = Readonly<{
-  kid: string
-  alg: string
-  state: string
-  createdAt: Date
-  activatedAt: Date | null
-  retiredAt: Date | null
-}>
-
-/** By algorithm, the newest first. */
-export async function listSigningKeys({ pool }: Pick<Database, 'pool'>): Promise<SigningKeyRow[]> {
-  const { rows } = await pool.query<SigningKeyRow>(
-    `SELECT kid, alg, state, created_at AS "createdAt", activated_at AS "activatedAt", retired_at AS "retiredAt"
-      FROM signing_key ORDER BY alg, created_at DESC, kid`,
-  )
-  return rows
-}
+import type { SigningKeyRow } from './signing-keys.ts'
 
 export type ShownSigningKey = SigningKeyRow & {
   /** Since it was made. */

@@ -138,3 +138,22 @@ function open(kid: string, sealed: Buffer, secretKeys: SecretKeys): JWK {
     throw cause
   }
 }
+
+/** What anybody may see: everything but the private half. */
+export type SigningKeyRow = Readonly<{
+  kid: string
+  alg: string
+  state: string
+  createdAt: Date
+  activatedAt: Date | null
+  retiredAt: Date | null
+}>
+
+/** By algorithm, the newest first. */
+export async function listSigningKeys({ pool }: Pick<Database, 'pool'>): Promise<SigningKeyRow[]> {
+  const { rows } = await pool.query<SigningKeyRow>(
+    `SELECT kid, alg, state, created_at AS "createdAt", activated_at AS "activatedAt", retired_at AS "retiredAt"
+      FROM signing_key ORDER BY alg, created_at DESC, kid`,
+  )
+  return rows
+}

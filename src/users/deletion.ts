@@ -3,7 +3,7 @@
 import { ownersWhoCanSignIn, refuseToLoseLastOwner } from '#src/access/roles.ts'
 import { recordAudit } from '#src/audit/audit.ts'
 import type { Change } from '#src/audit/change.ts'
-import type { Db } from '#src/db/database.ts'
+import type { Database, Db } from '#src/db/database.ts'
 import { atomically } from '#src/db/transaction.ts'
 import { deleteUser, UserNotFound } from './users.ts'
 
@@ -38,17 +38,19 @@ export function requestDeletion(db: Db, request: { userId: string; graceDays: nu
 
 /** Removes everybody whose grace is over. Safe to run anywhere, any number of times.
  *  @returns how many. */
-export async function purgeDeleted(db: Db, change: Change, signal?: AbortSignal): Promise<number> {
-  const due = await db.user.findMany({
-    where: { deleteAfter: { lte: change.now }, disabledAt: { not: null } },
-    select: { id: true },
-    orderBy: { deleteAfter: 'asc' },
-    take: 1000,
-  })
+export async function purgeDeleted(
+  { pool, prisma }: Pick<Database, 'pool' | 'prisma'>,
+  change: Change,
+  signal?: AbortSignal,
+): Promise<number> {
+  const { rows: due } = await pool.query<{ id: string }>(
+    'SELECT id FROM users WHERE delete_after <= $1 AND disabled_at IS NOT NULL ORDER BY delete_after LIMIT 1000',
+    [change.now],
+  )
   let removed = 0
   for (const { id } of due) {
     if (signal?.aborted) break
-    if (await purge(db, id, change)) removed++
+    if (await purge(prisma, id, change)) removed++
   }
   return removed
 }

@@ -374,7 +374,7 @@ describe('whoever is deleted takes their relations along', () => {
       async (id: string) => {
         await requestDeletion(database.prisma, { userId: id, graceDays: 0 }, change)
         expect(await stored()).toHaveLength(5) // they may come back
-        await purgeDeleted(database.prisma, change)
+        await purgeDeleted(database, change)
       },
     ]) {
       const { id } = await createUser(database.prisma, { email: 'leaver@example.com' }, change)

@@ -102,7 +102,7 @@ describe('leaving', () => {
   }
   const bob = () => home.server.database.prisma.user.findUnique({ where: { id: home.bob.id } })
   const purge = (days: number) =>
-    purgeDeleted(home.server.database.prisma, {
+    purgeDeleted(home.server.database, {
       now: new Date(Date.now() + days * 86_400_000),
       actor: { kind: 'system' },
     })

@@ -47,15 +47,15 @@ test('after an hour, and not before, address and secret are taken back, and the 
   await lendTo('phone')
   await clearAudit(created.database)
   for (const minutes of [11, 59]) {
-    expect(await isTrialLeft(prisma, after(minutes))).toBe(false)
+    expect(await isTrialLeft(created.database, after(minutes))).toBe(false)
     expect(await endLeftTrials(prisma, by(after(minutes)))).toEqual({ ended: 0, refused: [] })
   }
   expect(await stateOf('shop')).toEqual({ redirectUris: [own, callback], secrets: 2 })
-  expect(await isTrialLeft(prisma, after(61))).toBe(true)
+  expect(await isTrialLeft(created.database, after(61))).toBe(true)
   expect(await endLeftTrials(prisma, by(after(61)))).toEqual({ ended: 2, refused: [] })
   expect(await stateOf('shop')).toEqual({ redirectUris: [own], secrets: 1 })
   expect(await stateOf('phone')).toEqual({ redirectUris: [own], secrets: 0 })
-  expect(await isTrialLeft(prisma, after(61))).toBe(false)
+  expect(await isTrialLeft(created.database, after(61))).toBe(false)
   const rows = await prisma.auditEvent.findMany({ orderBy: { id: 'asc' } })
   expect(rows.map(({ event, actorKind, actorId, clientId }) => [event, actorKind, actorId, clientId])).toEqual(
     expect.arrayContaining([
@@ -70,7 +70,7 @@ test('after an hour, and not before, address and secret are taken back, and the 
 test('what was given back in time is nothing to take', async () => {
   const { secretId } = await lendTo('shop')
   await takeBack(prisma, await read('shop'), { callback, secretId }, by(after(1)))
-  expect(await isTrialLeft(prisma, after(61))).toBe(false)
+  expect(await isTrialLeft(created.database, after(61))).toBe(false)
   expect(await endLeftTrials(prisma, by(after(61)))).toEqual({ ended: 0, refused: [] })
 })
 

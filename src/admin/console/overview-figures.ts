@@ -1,5 +1,5 @@
 // Numbers of this moment, each for those who may see what it counts.
-import { listSigningKeys } from '#src/keys/signing-key-list.ts'
+import { listSigningKeys } from '#src/keys/signing-keys.ts'
 import { mostCounted, readMailFigures } from '#src/mail/records.ts'
 import { countActivePeople, countTokens } from '#src/tokens/figures.ts'
 import { sweepLagSeconds } from '#src/tokens/growth.ts'

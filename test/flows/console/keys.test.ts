@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createApiKey } from '#src/access/api-keys/api-keys.ts'
 import { findApiKey, readApiKey } from '#src/access/api-keys/reads.ts'
-import { listSigningKeys } from '#src/keys/signing-key-list.ts'
+import { listSigningKeys } from '#src/keys/signing-keys.ts'
 import { type ConsoleHome, headingOf, startConsole } from '#test/support/console.ts'
 import { change, orders } from '#test/support/installation.ts'
 import type { Page, Person } from '#test/support/person.ts'
