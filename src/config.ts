@@ -407,7 +407,7 @@ export function documentConfiguration(): string {
   )
   return `# Configuration
 
-Every variable the server reads, made from the schema in \`src/config.ts\`. Any \`X\` may be given as \`X_FILE\`, the path of a file
+Every variable the server reads, made from the table in \`src/config-variables.ts\`. Any \`X\` may be given as \`X_FILE\`, the path of a file
 that holds the value. An empty value counts as unset. With \`NODE_ENV=production\` a missing or unsafe value stops the start with
 one list of every problem.
 
