@@ -1,6 +1,15 @@
 // SECRET_KEY and what is derived from it. Each purpose gets its own key (HKDF-SHA-256, RFC 5869), so a value sealed for one
 // purpose is refused for every other, and a leak of one derived key tells nothing about the rest.
-import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHmac,
+  createSecretKey,
+  hkdfSync,
+  type KeyObject,
+  randomBytes,
+  timingSafeEqual,
+} from 'node:crypto'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
@@ -31,17 +40,21 @@ export type SecretKeys = Readonly<{
 }>
 
 export function createSecretKeys(keys: readonly Uint8Array[]): SecretKeys {
-  const derived = new Map<string, Buffer[]>()
-  const derive = (purpose: string): Buffer[] => {
+  // Key objects: of bytes Node finds out each time, by two errors that it throws and catches, that they are no key. That costs four times the HMAC.
+  const derived = new Map<string, KeyObject[]>()
+  const derive = (purpose: string): KeyObject[] => {
     let found = derived.get(purpose)
     if (!found) {
-      found = keys.map((key) => Buffer.from(hkdfSync('sha256', key, new Uint8Array(0), `sallyport/${purpose}`, 32)))
+      found = keys.map((key) => {
+        const bytes = hkdfSync('sha256', key, new Uint8Array(0), `sallyport/${purpose}`, 32)
+        return createSecretKey(Buffer.from(bytes))
+      })
       derived.set(purpose, found)
     }
     return found
   }
-  const first = (purpose: string): Buffer => derive(purpose)[0] as Buffer
-  const digest = (key: Buffer, parts: readonly (string | Uint8Array)[]): Buffer => {
+  const first = (purpose: string): KeyObject => derive(purpose)[0] as KeyObject
+  const digest = (key: KeyObject, parts: readonly (string | Uint8Array)[]): Buffer => {
     const hmac = createHmac('sha256', key)
     for (const part of parts) {
       const bytes = Buffer.from(part as string)
@@ -84,8 +97,8 @@ export function createSecretKeys(keys: readonly Uint8Array[]): SecretKeys {
         (key) => bytes.length === digestBytes && timingSafeEqual(digest(key, parts), bytes),
       )
     },
-    cookieKeys: derive('cookies').map((key) => key.toString('base64url')),
-    fingerprints: derive('fingerprint').map((key) => key.toString('hex', 0, 8)),
+    cookieKeys: derive('cookies').map((key) => key.export().toString('base64url')),
+    fingerprints: derive('fingerprint').map((key) => key.export().toString('hex', 0, 8)),
   } satisfies SecretKeys)
 }
 
