@@ -30,10 +30,10 @@ import { replaceRecoveryCodes } from '#src/factors/recovery-code.ts'
 import { touchRememberedDevice } from '#src/factors/remembered-device.ts'
 import {
   canBeSpared,
-  findStanding,
   hasSecondFactor,
   isEnough,
   reachableLevel,
+  readStanding,
   type Standing,
 } from '#src/factors/second-factors.ts'
 import type { Csrf } from '#src/http/csrf.ts'
@@ -123,7 +123,7 @@ export type SignInDeps = {
 }
 
 export function createSignIn({
-  database: { prisma },
+  database,
   interactions,
   secretKeys,
   csrf,
@@ -131,6 +131,7 @@ export function createSignIn({
   remembered,
   now,
 }: SignInDeps): SignIn {
+  const { prisma } = database
   const signIn: SignIn = {
     async find(ctx, pending) {
       if (pending.acting && pending.prompt === 'login') return { step: 'acting' }
@@ -198,7 +199,7 @@ export function createSignIn({
   return Object.freeze(signIn)
 
   async function findPerson(userId: string | undefined): Promise<Standing | undefined> {
-    const person = userId === undefined ? undefined : await findStanding(prisma, userId)
+    const person = userId === undefined ? undefined : await readStanding(database, userId)
     return person?.disabled ? undefined : person
   }
 

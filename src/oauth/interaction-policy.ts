@@ -2,7 +2,7 @@
 import { interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider'
 import type { Database } from '#src/db/database.ts'
 import { asLevel } from '#src/factors/assurance.ts'
-import { findStanding, isEnough } from '#src/factors/second-factors.ts'
+import { isEnough, readStanding } from '#src/factors/second-factors.ts'
 import { impersonationIn } from '#src/impersonation/mark.ts'
 import { currentUnit } from '#src/tokens/unit-of-work.ts'
 import type { RememberedDevices } from './remembered-devices.ts'
@@ -47,7 +47,7 @@ async function isStrongEnough(
   if (session?.accountId === undefined || account === undefined || client === undefined) return true
   const { accountId } = session
   const impersonated = impersonationIn(session.acr) !== undefined
-  const standing = await currentUnit().remember(`standing ${accountId}`, () => findStanding(database.prisma, accountId))
+  const standing = await currentUnit().remember(`standing ${accountId}`, () => readStanding(database, accountId))
   if (!standing) return true
   const secondFactor = snapshot.knownClient(client.clientId)?.secondFactor ?? 'optional'
   const asking = { secondFactor, asked: requestedAcr(params) }

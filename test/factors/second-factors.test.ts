@@ -2,7 +2,14 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createRole } from '#src/access/roles.ts'
 import { combineMethods, levelOf, reportedAcr } from '#src/factors/assurance.ts'
 import { replaceRecoveryCodes } from '#src/factors/recovery-code.ts'
-import { findStanding, listFactors, neededLevel, removeFactor, resetFactors } from '#src/factors/second-factors.ts'
+import {
+  findStanding,
+  listFactors,
+  neededLevel,
+  readStanding,
+  removeFactor,
+  resetFactors,
+} from '#src/factors/second-factors.ts'
 import { createSecretKeys } from '#src/keys/secret-key.ts'
 import { createUser, UserNotFound } from '#src/users/users.ts'
 import { changeAt } from '#test/support/change.ts'
@@ -66,6 +73,7 @@ test.each([
   if (has) await giveApp(id)
   const standing = await findStanding(db, id)
   expect(standing && neededLevel(standing, { secondFactor })).toBe(level)
+  expect(await readStanding(created.database, id)).toEqual(standing)
 })
 
 test('factors are listed and removed by their owner alone; recovery codes go with the last one', async () => {
@@ -116,5 +124,8 @@ test('a reset takes the factors, ends the sessions, keeps the password, and is r
   })
   for (const unknown of ['nobody', '00000000-0000-4000-8000-000000000000'])
     await expect(resetFactors(db, unknown, change)).rejects.toBeInstanceOf(UserNotFound)
-  expect(await findStanding(db, 'nobody')).toBeUndefined()
+  for (const unknown of ['nobody', '00000000-0000-4000-8000-000000000000']) {
+    expect(await findStanding(db, unknown)).toBeUndefined()
+    expect(await readStanding(created.database, unknown)).toBeUndefined()
+  }
 })
