@@ -1,7 +1,7 @@
 // The one place where an error becomes an answer: a page for a browser, JSON for a program, the same words in both. A person learns
 // what happened and what to do; the operator finds the rest in the log under the request id; nobody sees a stack.
 import type { Context, Middleware } from 'koa'
-import { isUnavailable } from '#src/db/database.ts'
+import { isContended, isUnavailable } from '#src/db/database.ts'
 import { type ErrorScreen, HttpError } from './http-error.ts'
 import { type Renderer, template } from './render.ts'
 import { requestOf } from './request-context.ts'
@@ -54,7 +54,7 @@ export function renderProtocolError(
   error: unknown,
 ): void {
   const limited = ctx.status === 429 // its Retry-After is its own
-  if (!limited && (out.error === 'temporarily_unavailable' || isUnavailable(error))) {
+  if (!limited && (out.error === 'temporarily_unavailable' || isUnavailable(error) || isContended(error))) {
     ctx.set('Retry-After', retryAfter)
     renderErrorPage(ctx, renderer, 503, { screen: 'unavailable', error: 'temporarily_unavailable', description: '' })
     return
@@ -99,6 +99,12 @@ function toHttpError(error: unknown): HttpError {
       status: 503,
       error: 'temporarily_unavailable',
       description: 'The service cannot reach its database. Try again in a few seconds.',
+    })
+  if (isContended(error))
+    return new HttpError({
+      status: 503,
+      error: 'temporarily_unavailable',
+      description: 'Something else was changed at the same moment, so nothing was done. Try again in a few seconds.',
     })
   // Koa and its parts throw errors with a status and `expose` when the request is at fault (http-errors).
   const { status, expose, message } = (error ?? {}) as { status?: unknown; expose?: unknown; message?: unknown }

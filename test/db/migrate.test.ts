@@ -140,7 +140,7 @@ test('waits for the lock of `prisma migrate deploy`, but not for ever', async ()
 test('a migration may take longer than the pool allows a statement, and its settings do not leak into the pool', async () => {
   write('1_slow', "SET lock_timeout = '77ms'; SELECT pg_sleep(3);")
   expect(await migrate(empty.database, { directory, log })).toEqual(['1_slow'])
-  expect((await empty.database.pool.query('SHOW lock_timeout')).rows).toEqual([{ lock_timeout: '0' }])
+  expect((await empty.database.pool.query('SHOW lock_timeout')).rows).toEqual([{ lock_timeout: '2s' }])
 })
 
 test('tells which migrations are pending, on a database without books and on one with', async () => {

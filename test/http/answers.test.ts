@@ -1,5 +1,6 @@
 // What every answer carries, and how an error is told: a page for a browser, JSON for a program, nothing that helps an attacker.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { problemDetails } from '#src/admin/api/problem-details.ts'
 import { renderProtocolError } from '#src/http/error-page.ts'
 import { HttpError } from '#src/http/http-error.ts'
 import { allowFormRedirect } from '#src/http/security-headers.ts'
@@ -17,6 +18,8 @@ beforeAll(async () => {
         throw new Error(secret)
       }
       if (ctx.path === '/away') throw Object.assign(new Error('refused'), { code: 'ECONNREFUSED' })
+      if (ctx.path === '/contended') throw contended()
+      if (ctx.path === '/api/contended') return problemDetails()(ctx, () => Promise.reject(contended()))
       if (ctx.path === '/teapot') ctx.throw(418, `short and ${secret}`)
       if (ctx.path === '/refused')
         throw new HttpError({ status: 403, error: 'no', description: 'No.', detail: 'because' })
@@ -44,6 +47,9 @@ beforeAll(async () => {
   })
 })
 afterAll(() => hosted.stop())
+
+/** As Prisma tells a deadlock (test/db/locks.test.ts). */
+const contended = () => Object.assign(new Error(secret), { code: 'P2034' })
 
 async function get(path: string, accept = 'text/html') {
   // undici lets nobody choose Host: /authz is exempt from the host rule, everything else goes through node:http
@@ -152,6 +158,18 @@ describe('an error', () => {
     const { status, headers, text } = await get('/away')
     expect([status, headers['retry-after']]).toEqual([503, '5'])
     expect(text).toContain('Back in a moment')
+  })
+
+  it('of two that met at the same rows is 503, for a person and for a caller of the admin API', async () => {
+    const page = await get('/contended')
+    expect([page.status, page.headers['retry-after']]).toEqual([503, '5'])
+    expect(page.text).toContain('Back in a moment')
+    const { status, headers, text } = await get('/api/contended', 'application/json')
+    expect([status, headers['retry-after'], headers['content-type']]).toEqual([503, '1', 'application/problem+json'])
+    expect(JSON.parse(text)).toMatchObject({
+      error: 'temporarily_unavailable',
+      detail: expect.stringContaining('nothing was done'),
+    })
   })
 
   it('gives a program JSON and a browser a page', async () => {

@@ -1,7 +1,7 @@
 // Errors of the admin API in the form of RFC 9457. What a room refuses becomes a status here and nowhere else.
 import { STATUS_CODES } from 'node:http'
 import type { Context, Middleware } from 'koa'
-import { isUnavailable } from '#src/db/database.ts'
+import { isContended, isUnavailable } from '#src/db/database.ts'
 import { HttpError } from '#src/http/http-error.ts'
 import { requestOf } from '#src/http/request-context.ts'
 import { type Flaw, Refusal, type RefusalKind } from '#src/refusal.ts'
@@ -51,6 +51,13 @@ function toProblem(error: unknown): ProblemDetails | undefined {
       error: 'temporarily_unavailable',
       detail: 'The service cannot reach its database. Try again in a few seconds.',
       headers: { 'Retry-After': '5' },
+    }
+  if (isContended(error))
+    return {
+      status: 503,
+      error: 'temporarily_unavailable',
+      detail: 'Something else was changed at the same moment, so nothing was done. Try again in a few seconds.',
+      headers: { 'Retry-After': '1' },
     }
   return undefined
 }
