@@ -146,8 +146,13 @@ export async function refuseToLoseLastOwner(tx: Prisma.TransactionClient, before
 
 /** Takes a lock on the role first: of two changes that would each leave one owner, the second sees what the first did. */
 export async function ownersWhoCanSignIn(tx: Prisma.TransactionClient): Promise<number> {
-  await tx.$queryRaw`SELECT name FROM role WHERE name = ${ownerRole} FOR UPDATE`
+  await lockOwners(tx)
   return countOwners(tx)
+}
+
+/** Before any lock on a person: whoever takes the person first would meet one who goes the other way. */
+export async function lockOwners(tx: Prisma.TransactionClient): Promise<void> {
+  await tx.$queryRaw`SELECT name FROM role WHERE name = ${ownerRole} FOR UPDATE`
 }
 
 /** Those that are not switched off. */

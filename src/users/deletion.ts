@@ -1,6 +1,6 @@
 // Leaving for good, in two steps: switched off at once, removed when the days of grace are over. In between only an administrator can
 // take the person back (by enabling them), so that whoever stole an account cannot destroy it, nor undo what its owner asked for.
-import { ownersWhoCanSignIn, refuseToLoseLastOwner } from '#src/access/roles.ts'
+import { lockOwners, ownersWhoCanSignIn, refuseToLoseLastOwner } from '#src/access/roles.ts'
 import { recordAudit } from '#src/audit/audit.ts'
 import type { Change } from '#src/audit/change.ts'
 import type { Database, Db } from '#src/db/database.ts'
@@ -57,6 +57,7 @@ export async function purgeDeleted(
 
 function purge(db: Db, id: string, change: Change): Promise<boolean> {
   return atomically(db, async (tx) => {
+    await lockOwners(tx)
     // Locked and looked at once more: an administrator may have taken them back a moment ago.
     const [row] = await tx.$queryRaw<{ due: boolean }[]>`
       SELECT delete_after <= ${change.now} AND disabled_at IS NOT NULL AS due FROM users WHERE id = ${id}::uuid FOR UPDATE`

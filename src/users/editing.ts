@@ -1,4 +1,5 @@
 // Changing one thing about a person and leaving the rest, and finding one among a million.
+import { lockOwners } from '#src/access/roles.ts'
 import type { Change } from '#src/audit/change.ts'
 import type { Db } from '#src/db/database.ts'
 import { atomically } from '#src/db/transaction.ts'
@@ -30,6 +31,7 @@ export function patchUser(
 ): Promise<UserRecord> {
   return atomically(db, async (tx) => {
     if (!isUserId(id)) throw new UserNotFound(id)
+    if (patch.roles || disabled) await lockOwners(tx)
     await tx.$queryRaw`SELECT id FROM users WHERE id = ${id}::uuid FOR UPDATE`
     const record = await existing(tx, id)
     refuseChanged(seen, describeUser(record))
@@ -46,6 +48,7 @@ export function patchUser(
 export function takeRole(db: Db, id: string, role: string, change: Change): Promise<boolean> {
   return atomically(db, async (tx) => {
     if (!isUserId(id)) return false
+    await lockOwners(tx)
     await tx.$queryRaw`SELECT id FROM users WHERE id = ${id}::uuid FOR UPDATE`
     const held = (await findUser(tx, id))?.roles.map(({ roleName }) => roleName) ?? []
     if (!held.includes(role)) return false
