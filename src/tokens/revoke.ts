@@ -128,12 +128,11 @@ async function endGrant(tx: Prisma.TransactionClient, id: string, change: Change
 /** Also of a session that has ended: grants that outlive a logout (offline_access) are still its grants. */
 async function endSession(tx: Prisma.TransactionClient, uid: string, change: Change): Promise<void> {
   if (!isStoredId(uid)) throw new SessionNotFound(uid)
-  // Grants before their session, as every commit takes them.
-  const grants = await endGrants(tx, { sessionUid: uid }, change)
-  // A grant that a request under way adds to the session is reached by the session's generation.
+  // The session before its grants, as every commit takes them. A grant that a request under way adds is reached by the generation.
   const count = await tx.$executeRaw`
     UPDATE session SET generation = generation + 1, ended_at = COALESCE(ended_at, ${change.now}) WHERE uid = ${uid}`
   if (count === 0) throw new SessionNotFound(uid)
+  const grants = await endGrants(tx, { sessionUid: uid }, change)
   await record(tx, change, { event: 'session.ended', target: { kind: 'session', id: uid }, detail: { grants } })
 }
 

@@ -161,6 +161,9 @@ const parentOf = (parent: `${string} ${string}`, condition: string) =>
 
 /** `judge` decides whether the request may have its writes, `write` makes them.
  *
+ *  PostgreSQL runs the writes from the last to the first: consent, interaction, session, grant, token. Whoever locks several elsewhere
+ *  (revoke.ts) keeps to that order (test/tokens/locks.test.ts).
+ *
  *  Rows are found by `= ANY (ARRAY(…))`, not by joining the input: the planner takes every input for a hundred rows, and would read
  *  a table of some ten thousand as a whole to find one of them (test/tokens/plans.test.ts). */
 const arms: Record<keyof Writes, { columns: string; judge?: string; write?: string }> = {
