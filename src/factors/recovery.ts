@@ -13,6 +13,7 @@ import { carrySessionOver } from '#src/tokens/revoke.ts'
 import { findUser, findUserByEmail, setPassword, type UserRecord } from '#src/users/users.ts'
 import { type Locale, toLocale } from '#src/words.ts'
 import { beginProof, takeProof } from './address-proof.ts'
+import { lockCredentials } from './credentials.ts'
 
 const purpose = 'recovery'
 
@@ -81,7 +82,8 @@ export function finishRecovery(
     const by: Change = { ...change, actor: { kind: 'user', id: user.id } }
     if (user.emailVerifiedAt === null) {
       // Nobody had shown before that the address is theirs. Whatever was left in the account may be somebody else's trap for its owner
-      // (CVE-2026-53516): they begin with their new password and nothing besides.
+      // (CVE-2026-53516): they begin with their new password and nothing besides. Not with what is being added at this moment, either.
+      await lockCredentials(tx, user.id)
       await tx.credential.deleteMany({ where: { userId: user.id } })
       await tx.apiKey.deleteMany({ where: { userId: user.id } })
       await tx.consent.deleteMany({ where: { userId: user.id } })
