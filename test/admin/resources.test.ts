@@ -184,6 +184,25 @@ describe('Idempotency-Key', () => {
     expect(new Set(answers.map(({ status, body }) => `${status} ${body.id}`)).size).toBe(1)
   })
 
+  test('while the first is still at it the second is told to come back, and a lock that somebody keeps is 503 elsewhere', async () => {
+    const { id } = (await call('POST', '/users', { body: { email: 'kept@example.com' } })).body
+    const seen = { 'If-Match': await etagOf(`/users/${id}`) }
+    const connection = await api.server.database.pool.connect()
+    await connection.query('BEGIN')
+    await connection.query('LOCK TABLE idempotent_request IN EXCLUSIVE MODE')
+    await connection.query('SELECT FROM users WHERE id = $1 FOR UPDATE', [id])
+    const [second, change] = await Promise.all([
+      call('POST', '/users', { body: { email: 'late@example.com' }, headers: headers('key-of-late') }),
+      call('PATCH', `/users/${id}`, { body: { name: 'Kay' }, headers: seen }),
+    ]).finally(async () => {
+      await connection.query('COMMIT')
+      connection.release()
+    })
+    expect([second.status, second.headers.get('retry-after'), second.body.error]).toEqual([409, '2', 'in_progress'])
+    expect([change.status, change.headers.get('retry-after')]).toEqual([503, '5'])
+    expect((await call('PATCH', `/users/${id}`, { body: { name: 'Kay' }, headers: seen })).status).toBe(200)
+  })
+
   test('another request under it is refused; a refusal uses nothing up; another caller has keys of their own', async () => {
     const first = await call('POST', '/clients', {
       body: { clientId: 'kept', type: 'service' },
