@@ -317,6 +317,7 @@ const arrows: Record<string, Record<string, string>> = {
     declaration: 'apply, export',
     bootstrap: 'set-up codes',
     openapi: 'shows the routes of a document',
+    gate: 'which route answers a request',
     probe: 'a command over the room',
     ...Object.fromEntries(domain.map((room) => [room, 'a command over the room'])),
   },

@@ -1,5 +1,6 @@
 // Which route answers a request? Asked of the gate's own matcher, with the routes as they are kept.
-import { listRoutes, type RouteQuestion, routeMethods, routeName } from '#src/apis/routes.ts'
+import { readQuestion } from '#src/apis/route-question.ts'
+import { listRoutes, routeMethods, routeName } from '#src/apis/routes.ts'
 import type { MessageKey } from '#src/http/i18n.ts'
 import { template } from '#src/http/render.ts'
 import { type Choice, oneOf, textOf } from '../lists.ts'
@@ -34,7 +35,7 @@ export function routeTesterPage({ database: { prisma }, whichRoute, render }: Pa
       const { ctx, words } = request
       const address = textOf(ctx, 'address', 4000)
       const method = oneOf(ctx, 'method', routeMethods) ?? 'GET'
-      const question = readAddress(address, method)
+      const question = readQuestion(method, address)
       const answer = question && whichRoute(await listRoutes(prisma), question)
       render(
         request,
@@ -58,11 +59,4 @@ export function routeTesterPage({ database: { prisma }, whichRoute, render }: Pa
       )
     },
   }
-}
-
-/** Not by a parser of addresses: it would tidy up what a gateway passes on as it is. */
-function readAddress(text: string, method: string): RouteQuestion | undefined {
-  const [, scheme, host, path] = /^(https?):\/\/([^/?#]+)([^#]*)/.exec(text) ?? []
-  if ((scheme !== 'http' && scheme !== 'https') || host === undefined || path === undefined) return undefined
-  return { method, scheme, host, path: path.startsWith('/') ? path : `/${path}` }
 }
