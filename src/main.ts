@@ -14,6 +14,7 @@ import { passwordHashing } from './factors/password.ts'
 import { settlePasswords } from './factors/password-settings.ts'
 import { isSettlingDue, settleImpersonations } from './impersonation/end.ts'
 import { createJobRecords } from './jobs/records.ts'
+import { createJobRequests } from './jobs/requests.ts'
 import { createSchedule, type JobContext } from './jobs/schedule.ts'
 import { careForSigningKeys } from './keys/key-rotation.ts'
 import { isMoveDue, moveToNewestKey, noteSecretKeys, readSealing } from './keys/seal-rotation.ts'
@@ -259,6 +260,7 @@ export async function run(given: Config): Promise<void> {
           : []),
       ],
       records: createJobRecords(database, { now }),
+      requests: createJobRequests(database, { now }),
       onRun: ({ job, outcome, seconds }) => metrics.jobRun(job, outcome, seconds),
     })
   }

@@ -180,7 +180,12 @@ const arrows: Record<string, Record<string, string>> = {
     words: 'the language of the person',
     refusal: floor.refusal,
   },
-  jobs: { db: 'the lock that elects the runner', log: floor.log },
+  jobs: {
+    db: 'the lock that elects the runner, rows',
+    audit: 'who asked for a run is recorded',
+    log: floor.log,
+    refusal: floor.refusal,
+  },
   declaration: {
     db: 'one transaction',
     audit: 'what was applied',
@@ -318,6 +323,7 @@ const arrows: Record<string, Record<string, string>> = {
     bootstrap: 'set-up codes',
     openapi: 'shows the routes of a document',
     gate: 'which route answers a request',
+    jobs: 'a command over the room',
     probe: 'a command over the room',
     ...Object.fromEntries(domain.map((room) => [room, 'a command over the room'])),
   },

@@ -75,6 +75,7 @@ export const auditEvents = [
   'setting.changed',
   'mail.given_up',
   'mail.hurried',
+  'job.requested',
   'backup.recorded',
   'sign_up.requested',
   'recovery.requested',

@@ -50,6 +50,7 @@ const commands = {
   audit: () => import('./audit.ts'),
   reviews: () => import('./reviews.ts'),
   settings: () => import('./settings.ts'),
+  jobs: () => import('./jobs.ts'),
   doctor: () => import('./doctor.ts'),
   backup: () => import('./backup.ts'),
 }

@@ -22,19 +22,24 @@ export type JobRecord = {
   ranBy: string | null
   /** When the next run is to be expected at the latest; null: when there is work. */
   dueAt: Date | null
+  /** When somebody asked for a run that has not ended yet. */
+  askedAt: Date | null
 }
 
 export type JobRecords = {
   /** Every job that there is now has a row, and no other. */
   begin(jobs: readonly Job[]): Promise<void>
   looked(job: Job): Promise<void>
-  ran(job: Job, beganAt: Date, run: JobRun): Promise<void>
+  /** @param options.asked somebody waits for it: it is written whatever was before. */
+  ran(job: Job, beganAt: Date, run: JobRun, options?: { asked?: boolean }): Promise<void>
 }
 
 const writtenEverySeconds = 60
 
+/** Machine and process. */
+export const thisProcess = `${hostname()}:${process.pid}`
+
 export function createJobRecords({ pool }: Pick<Database, 'pool'>, { now }: { now: () => Date }): JobRecords {
-  const ranBy = `${hostname()}:${process.pid}`
   const looks = new Map<string, number>()
   const runs = new Map<string, { at: number; outcome: string }>()
 
@@ -49,15 +54,15 @@ export function createJobRecords({ pool }: Pick<Database, 'pool'>, { now }: { no
       await write(job)
     },
 
-    async ran(job, beganAt, { outcome, seconds }) {
+    async ran(job, beganAt, { outcome, seconds }, { asked = false } = {}) {
       const last = runs.get(job.name)
-      if (outcome === 'stopped' || (last?.outcome === outcome && isRecent(last.at))) return
+      if (outcome === 'stopped' || (!asked && last?.outcome === outcome && isRecent(last.at))) return
       runs.set(job.name, { at: now().getTime(), outcome })
       await pool.query(
         `UPDATE job SET began_at = $2, seconds = $3, outcome = $4, ran_by = $5, looked_at = $6,
            failed_at = CASE WHEN $4 = 'failed' THEN $6 ELSE failed_at END
          WHERE name = $1`,
-        [job.name, beganAt, seconds, outcome, ranBy, now()],
+        [job.name, beganAt, seconds, outcome, thisProcess, now()],
       )
     },
   }
@@ -81,7 +86,9 @@ export function createJobRecords({ pool }: Pick<Database, 'pool'>, { now }: { no
 export async function listJobs({ pool }: Pick<Database, 'pool'>, now: Date): Promise<JobRecord[]> {
   const { rows } = await pool.query<Omit<JobRecord, 'late' | 'dueAt'>>(
     `SELECT name, every_seconds AS "everySeconds", when_needed AS "whenNeeded", looked_at AS "lookedAt", began_at AS "beganAt", seconds,
-       outcome, failed_at AS "failedAt", ran_by AS "ranBy" FROM job ORDER BY name`,
+       outcome, failed_at AS "failedAt", ran_by AS "ranBy",
+       (SELECT min(asked_at) FROM job_request WHERE job = job.name AND ended_at IS NULL) AS "askedAt"
+     FROM job ORDER BY name`,
   )
   return rows.map((row) => {
     const everyMs = row.everySeconds * 1000

@@ -4,12 +4,14 @@
 // to try has it, at the latest one interval later.
 //
 // Order of events: wait (part of the interval, by chance) -> is there work? -> ask for the lock, never wait for it -> run -> report -> release.
+// What somebody asked for (requests.ts) waits a second at most and is not asked whether there is work; from the lock on it is a run like any other.
 import { createHash } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Database, isUnavailable } from '#src/db/database.ts'
 import { type HeldLock, tryHeldLock } from '#src/db/held-lock.ts'
 import type { Log } from '#src/log.ts'
 import type { JobRecords } from './records.ts'
+import type { JobRequests } from './requests.ts'
 
 export type JobContext = {
   database: Database
@@ -41,6 +43,7 @@ export type Schedule = {
 
 // Arbitrary, the first half of every job's lock; the other half is the job's name.
 const jobLocks = 7_270_747
+const looksForRequestsSeconds = 1
 
 export function createSchedule(deps: {
   database: Database
@@ -51,11 +54,13 @@ export function createSchedule(deps: {
   onRun?: (run: JobRun) => void
   /** Keeps how they went. */
   records?: JobRecords
+  /** Runs that somebody asks for. */
+  requests?: JobRequests
   random?: () => number
   /** See db/held-lock.ts. */
   lockSilenceSeconds?: number
 }): Schedule {
-  const { database, log, now, jobs, onRun = () => undefined, records } = deps
+  const { database, log, now, jobs, onRun = () => undefined, records, requests } = deps
   const { random = Math.random, lockSilenceSeconds = 15 } = deps
   const stopping = new AbortController()
   const held = new Set<HeldLock>()
@@ -67,6 +72,7 @@ export function createSchedule(deps: {
       if (loops.length > 0) return
       const begun = keep(() => records?.begin(jobs))
       loops = jobs.map((job) => begun.then(() => repeat(job)))
+      if (requests) loops.push(begun.then(() => answer(requests)))
     },
     async stop({ withinSeconds = 2 } = {}) {
       stopping.abort()
@@ -83,14 +89,33 @@ export function createSchedule(deps: {
     for (let share = random(); await pause(job.everySeconds * share); share = 0.75 + random() / 4) await attempt(job)
   }
 
+  /** A run takes its time: meanwhile other jobs may be asked for. */
+  async function answer(requests: JobRequests): Promise<void> {
+    const underWay = new Map<string, Promise<void>>()
+    while (await pause(looksForRequestsSeconds)) {
+      let asked: readonly string[] = []
+      await keep(async () => {
+        asked = await requests.see(jobs.map(({ name }) => name))
+      })
+      for (const job of jobs)
+        if (asked.includes(job.name) && !underWay.has(job.name))
+          underWay.set(
+            job.name,
+            attempt(job, requests).finally(() => underWay.delete(job.name)),
+          )
+    }
+    await Promise.all(underWay.values())
+  }
+
   /** @returns false once the schedule stops. */
   function pause(seconds: number): Promise<boolean> {
     return delay(seconds * 1000, true, { signal: stopping.signal }).catch(() => false)
   }
 
-  async function attempt(job: Job): Promise<void> {
+  /** @param requests where somebody asked for it. */
+  async function attempt(job: Job, requests?: JobRequests): Promise<void> {
     try {
-      const isDue = !job.isDue || (await job.isDue({ database, now }))
+      const isDue = requests || !job.isDue || (await job.isDue({ database, now }))
       await keep(() => records?.looked(job))
       if (!isDue) return reachable(true)
       const lock = await tryHeldLock(database, [jobLocks, keyOf(job.name)], { silenceSeconds: lockSilenceSeconds })
@@ -98,7 +123,7 @@ export function createSchedule(deps: {
       if (!lock) return
       held.add(lock)
       try {
-        if (!stopping.signal.aborted) await run(job, lock)
+        if (!stopping.signal.aborted) await run(job, lock, requests)
       } finally {
         held.delete(lock)
         await lock.release()
@@ -109,14 +134,17 @@ export function createSchedule(deps: {
     }
   }
 
-  async function run(job: Job, lock: HeldLock): Promise<void> {
+  async function run(job: Job, lock: HeldLock, requests?: JobRequests): Promise<void> {
     const signal = AbortSignal.any([stopping.signal, lock.lost])
     const begun = performance.now()
     const beganAt = now()
+    const answered = (await requests?.begin(job.name, beganAt)) ?? []
+    if (requests && answered.length === 0) return
     const report = async (outcome: JobRun['outcome']) => {
       const done: JobRun = { job: job.name, seconds: (performance.now() - begun) / 1000, outcome }
       onRun(done)
-      await keep(() => records?.ran(job, beganAt, done))
+      await keep(() => records?.ran(job, beganAt, done, { asked: requests !== undefined }))
+      if (outcome !== 'stopped') await keep(() => requests?.end(answered, done)) // what was stopped goes on waiting
     }
     try {
       await job.run({ database, log, now, signal })

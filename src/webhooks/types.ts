@@ -110,6 +110,7 @@ type Untold =
   | 'access_review.decided'
   | 'access_review.exported'
   | 'mail.hurried'
+  | 'job.requested'
   | 'backup.recorded'
   | 'secret_key.rows_moved'
   | 'secret_key.rows_discarded'

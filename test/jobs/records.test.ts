@@ -15,7 +15,7 @@ beforeAll(async () => {
   own = await createTestDatabase()
 })
 afterAll(() => own.drop())
-beforeEach(() => own.database.pool.query('TRUNCATE job'))
+beforeEach(() => own.database.pool.query('DELETE FROM job'))
 
 const job = (name: string, more: Partial<Job> = {}): Job => ({
   name,
@@ -38,6 +38,7 @@ test('each job there is has a row, those that are gone have none', async () => {
     ranBy: null,
     lookedAt: time,
     late: false,
+    askedAt: null,
   }
   expect(await list()).toEqual([
     { name: 'mail', everySeconds: 1, whenNeeded: true, dueAt: null, ...never },

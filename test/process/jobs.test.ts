@@ -1,7 +1,8 @@
-// Scheduled work of a real process: all of it is known, and what ran says how it went.
+// Scheduled work of a real process: all of it is known, what ran says how it went, and what somebody asks for is done.
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { listJobs } from '#src/jobs/records.ts'
+import { findRequest, requestRun } from '#src/jobs/requests.ts'
 import { createTestDatabase, type TestDatabase } from '#test/support/database.ts'
 import { freePort, killAll, runNode } from '#test/support/processes.ts'
 
@@ -48,4 +49,11 @@ test('every job has its row, and one that ran says when, where and how', async (
     late: false,
     failedAt: null,
   })
+
+  // Of its own it would run within ten minutes.
+  const { prisma } = db.database
+  const { id } = await requestRun(prisma, 'purge', { now: new Date(), actor: { kind: 'cli' } })
+  const read = () => findRequest(prisma, 'purge', id)
+  await expect.poll(async () => (await read()).state, { timeout: 30_000 }).toBe('done')
+  expect((await read()).ranBy).toMatch(new RegExp(`:${running.child.pid}$`))
 }, 120_000)

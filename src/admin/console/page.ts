@@ -102,6 +102,7 @@ const doneMessages = {
   removed: 'console.done.removed',
   sent: 'console.done.sent',
   hurried: 'console.done.hurried',
+  asked: 'console.done.asked',
 } as const satisfies Record<string, MessageKey>
 export type Done = keyof typeof doneMessages
 

@@ -1,4 +1,4 @@
-// Scheduled work in the console: what runs, how it went, and what nobody runs.
+// Scheduled work in the console: what runs, how it went, what nobody runs, and asking for a run.
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type ConsoleHome, headingOf, startConsole } from '#test/support/console.ts'
 
@@ -29,11 +29,41 @@ test('the overview leads to it, and each job says how it went', async () => {
       .trim(),
   )
   expect(rows).toEqual([
-    'Sealing the record audit seal nobody runs it Not yet When there is work looks again after 1 second',
-    'Sending mails mail failed Failed 3 minutes ago 3 minutes ago host-2:7 412 ms When there is work looks again after 1 second',
+    'Sealing the record audit seal nobody runs it Not yet When there is work looks again after 1 second Do it now',
+    'Sending mails mail failed Failed 3 minutes ago 3 minutes ago host-2:7 412 ms When there is work looks again after 1 second Do it now',
     expect.stringMatching(
-      /^something of a newer version something of a newer version waits Not yet .* after 1 minute$/,
+      /^something of a newer version something of a newer version waits Not yet .* after 1 minute Do it now$/,
     ),
-    expect.stringMatching(/^Clearing up what is over sweep done just now host-1:41 84 ms .* after 10 seconds$/),
+    expect.stringMatching(
+      /^Clearing up what is over sweep done just now host-1:41 84 ms .* after 10 seconds Do it now$/,
+    ),
   ])
+})
+
+test('a run is asked for with a fresh sign-in, waits for a process, and the record says who asked', async () => {
+  await home.server.database.pool.query('DELETE FROM job')
+  const { prisma } = home.server.database
+  await prisma.job.create({ data: { name: 'sweep', everySeconds: 10, whenNeeded: false, lookedAt: new Date() } })
+  const { person } = await home.enter()
+  const page = await person.open('/admin/settings/jobs')
+  expect(page.text).not.toContain('asked for')
+  const asked = await person.submit(page, { job: 'sweep' })
+  expect([asked.status, asked.text.includes('It was asked for.')]).toEqual([200, true])
+  expect(asked.text).toMatch(/class="badge badge-warn">asked for</)
+  expect(await prisma.jobRequest.findMany()).toMatchObject([{ job: 'sweep', beganAt: null, endedAt: null }])
+  const event = await prisma.auditEvent.findFirst({ where: { event: 'job.requested', targetId: 'sweep' } })
+  expect(event).toMatchObject({ actorKind: 'user', actorId: home.owner.id })
+  expect((await person.submit(asked, { job: 'nothing' })).status).toBe(404)
+
+  await home.age(home.owner.id, 301)
+  const late = await person.submit(await person.open('/admin/settings/jobs'), { job: 'sweep' })
+  expect([late.status, late.text.includes('It was asked for.')]).toEqual([200, false])
+  expect(await prisma.auditEvent.count({ where: { event: 'job.requested' } })).toBe(1)
+})
+
+test('whoever may only read has no button', async () => {
+  const as = await home.appointWith('reader@example.com', 'reader', { permissions: ['settings:read', 'users:read'] })
+  const { person } = await home.enter('/admin', { as })
+  const page = await person.open('/admin/settings/jobs')
+  expect([page.status, page.text.includes('sweep'), page.text.includes('Do it now')]).toEqual([200, true, false])
 })

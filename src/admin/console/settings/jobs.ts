@@ -1,10 +1,11 @@
-// Scheduled work: what runs how often, when and where it last ran, and what came of it.
+// Scheduled work: what runs how often, when and where it last ran, what came of it, and asking that it is done now.
 import type { MessageKey, Translator } from '#src/http/i18n.ts'
 import { type Moment, moment } from '#src/http/moments.ts'
 import { template } from '#src/http/render.ts'
 import { type JobRecord, listJobs } from '#src/jobs/records.ts'
+import { requestRun } from '#src/jobs/requests.ts'
 import { duration } from '../applications/durations.ts'
-import type { ConsolePage, PageDeps } from '../page.ts'
+import { type ConsolePage, goOn, type PageDeps } from '../page.ts'
 
 export type JobsPage = {
   jobs: readonly {
@@ -24,6 +25,7 @@ export type JobsPage = {
 }
 
 const page = template<JobsPage>('admin/console/jobs')
+const jobsPath = '/admin/settings/jobs'
 
 const known: Readonly<Record<string, MessageKey>> = {
   'audit retention': 'console.jobs.auditRetention',
@@ -41,9 +43,11 @@ const known: Readonly<Record<string, MessageKey>> = {
 
 export function jobsPage({ database, render }: PageDeps): ConsolePage {
   return {
-    path: '/admin/settings/jobs',
+    path: jobsPath,
     section: 'settings',
     scope: 'settings:read',
+    writes: 'settings:write',
+    sensitive: true,
     async show(request) {
       const { words, now, person } = request
       const at = (time: Date): Moment => moment(words, time, now, person.zoneinfo)
@@ -59,11 +63,16 @@ export function jobsPage({ database, render }: PageDeps): ConsolePage {
       }))
       render(request, page, { jobs }, { section: 'settings' })
     },
+    async submit(request, form) {
+      await requestRun(database.prisma, form.get('job') ?? '', request.change)
+      goOn(request.ctx, jobsPath, 'asked')
+    },
   }
 }
 
-function stateOf({ t }: Translator, { late, outcome }: JobRecord): { state: string; badge: string } {
+function stateOf({ t }: Translator, { late, askedAt, outcome }: JobRecord): { state: string; badge: string } {
   if (late) return { state: t('console.jobs.late'), badge: 'badge-bad' }
+  if (askedAt) return { state: t('console.jobs.asked'), badge: 'badge-warn' }
   if (outcome === 'failed') return { state: t('console.jobs.failed'), badge: 'badge-bad' }
   if (outcome === 'done') return { state: t('console.jobs.done'), badge: 'badge-good' }
   return { state: t('console.jobs.waits'), badge: '' }
