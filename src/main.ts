@@ -17,7 +17,7 @@ import { createJobRecords } from './jobs/records.ts'
 import { createJobRequests } from './jobs/requests.ts'
 import { createSchedule, type JobContext } from './jobs/schedule.ts'
 import { careForSigningKeys } from './keys/key-rotation.ts'
-import { isMoveDue, moveToNewestKey, noteSecretKeys, readSealing } from './keys/seal-rotation.ts'
+import { isMoveDue, moveToNewestKey, noteSecretKeys, readSealing, sealsNewest } from './keys/seal-rotation.ts'
 import { createSecretKeys, loadOrCreateSecretKey, type SecretKeys } from './keys/secret-key.ts'
 import { listSigningKeys } from './keys/signing-keys.ts'
 import { createStatementSigner } from './keys/statement-signer.ts'
@@ -176,6 +176,8 @@ export async function run(given: Config): Promise<void> {
           everySeconds: 60,
           isDue: (context) => isMoveDue(context.database, secretKeys, context.now()),
           async run({ database, now, signal }) {
+            // Also when somebody asks: two processes that pull rows to and fro would never be done.
+            if (!(await sealsNewest(database, secretKeys))) return
             const change = { now: now(), actor: { kind: 'system', id: 'schedule' } } as const
             const done = await moveToNewestKey(database, secretKeys, { change, signal })
             if (done.moved > 0 || done.unreadable > 0) log.info({ event: 'secret_key.rows_moved', ...done })

@@ -117,11 +117,19 @@ export type JobRequests = {
 export function createJobRequests({ pool }: Pick<Database, 'pool'>, { now }: { now: () => Date }): JobRequests {
   return {
     async see(jobs) {
-      const { rows } = await pool.query<{ job: string }>(
-        `UPDATE job_request SET seen_at = coalesce(seen_at, $2) WHERE ended_at IS NULL AND job = ANY ($1::text[]) RETURNING job`,
-        [jobs, now()],
+      const { rows } = await pool.query<{ id: string; job: string; seen: boolean }>(
+        'SELECT id, job, seen_at IS NOT NULL AS seen FROM job_request WHERE ended_at IS NULL AND job = ANY ($1::text[])',
+        [jobs],
       )
-      return [...new Set(rows.map(({ job }) => job))]
+      const unseen = rows.filter(({ seen }) => !seen)
+      if (unseen.length === 0) return [...new Set(rows.map(({ job }) => job))]
+      // One that was withdrawn since is not done.
+      const { rows: seenNow } = await pool.query<{ id: string }>(
+        `UPDATE job_request SET seen_at = coalesce(seen_at, $2) WHERE ended_at IS NULL AND id = ANY ($1::uuid[]) RETURNING id`,
+        [unseen.map(({ id }) => id), now()],
+      )
+      const still = new Set(seenNow.map(({ id }) => id))
+      return [...new Set(rows.filter(({ id, seen }) => seen || still.has(id)).map(({ job }) => job))]
     },
     async begin(job, beganAt) {
       const { rows } = await pool.query<{ id: string }>(

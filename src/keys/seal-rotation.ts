@@ -105,6 +105,11 @@ export async function countSealed(
   return counts
 }
 
+/** Whether no other process knows a newer key. */
+export async function sealsNewest(database: Pool, { fingerprints }: SecretKeys): Promise<boolean> {
+  return (await readSealing(database)).newest === fingerprints[0]
+}
+
 /** Whether there is something to do, for a process that has nothing else to go by: cheap. */
 export async function isMoveDue(database: Pool, secretKeys: SecretKeys, now: Date): Promise<boolean> {
   if (secretKeys.fingerprints.length < 2) return false
