@@ -65,8 +65,18 @@ export class LastOwner extends Refusal {
   }
 }
 
-export function listRoles(db: Db): Promise<RoleRecord[]> {
-  return db.role.findMany({ orderBy: { name: 'asc' }, include: { permissions: true } })
+/** By name, ascending. @param page.after the last name of the page before. */
+export function listRoles(db: Db, page: { after?: string | undefined; limit?: number } = {}): Promise<RoleRecord[]> {
+  return db.role.findMany({
+    where: page.after === undefined ? {} : { name: { gt: page.after } },
+    orderBy: { name: 'asc' },
+    include: { permissions: true },
+    ...(page.limit === undefined ? {} : { take: page.limit }),
+  })
+}
+
+export async function listRoleNames(db: Db): Promise<string[]> {
+  return (await db.role.findMany({ orderBy: { name: 'asc' }, select: { name: true } })).map(({ name }) => name)
 }
 
 /** @returns null for an unknown name. */

@@ -92,6 +92,15 @@ export function listApis(db: Db, page: { after?: string | undefined; limit?: num
   })
 }
 
+/** @returns by identifier, without those that are not known. */
+export async function namesOfApis(db: Db, identifiers: readonly string[]): Promise<ReadonlyMap<string, string>> {
+  const found = await db.api.findMany({
+    where: { identifier: { in: [...identifiers] } },
+    select: { identifier: true, name: true },
+  })
+  return new Map(found.map(({ identifier, name }) => [identifier, name]))
+}
+
 /** @throws InvalidApi, ApiExists */
 export function createApi(db: Db, input: ApiInput & { identifier: string }, change: Change): Promise<ApiRecord> {
   return atomically(db, async (tx) => {

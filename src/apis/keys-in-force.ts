@@ -2,7 +2,9 @@
 // something is revoked (tokens/dry-run.ts), and counted as what depends on an API or a client. It stands in this room because all of those may look here.
 import type { Db } from '#src/db/database.ts'
 
-export const keyParents = 'LEFT JOIN users u ON u.id = k.user_id LEFT JOIN client c ON c.id = k.client_id'
+/** Row by row, by their keys: for some thousand keys the planner would otherwise read every person there is. */
+export const keyParents = `LEFT JOIN LATERAL (SELECT * FROM users x WHERE x.id = k.user_id LIMIT 1) u ON true
+  LEFT JOIN LATERAL (SELECT * FROM client x WHERE x.id = k.client_id LIMIT 1) c ON true`
 
 /** Neither revoked nor ended with its owner's tokens (docs/decisions/037). When a value ends is asked apart. */
 export const keyStands = `(k.revoked_at IS NULL AND CASE WHEN k.user_id IS NOT NULL THEN u.disabled_at IS NULL AND u.generation = k.owner_generation

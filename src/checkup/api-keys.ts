@@ -7,11 +7,10 @@ const live = `k.revoked_at IS NULL AND EXISTS (SELECT FROM api_key_value v WHERE
 export const endlessKeys: Check = {
   name: 'endless-api-keys',
   about: 'API keys that never expire',
-  async look({ database: { pool }, now }) {
+  async look({ database: { pool } }) {
     const { rows } = await pool.query<{ id: string; name: string; total: number }>(
       `SELECT k.id, k.name, count(*) OVER ()::int AS total FROM api_key k
-        WHERE ${live} AND EXISTS (SELECT FROM api_key_value v WHERE v.key_id = k.id AND v.expires_at IS NULL) ORDER BY k.id LIMIT ${most}`,
-      [now()],
+        WHERE k.revoked_at IS NULL AND EXISTS (SELECT FROM api_key_value v WHERE v.key_id = k.id AND v.expires_at IS NULL) ORDER BY k.id LIMIT ${most}`,
     )
     return {
       total: totalOf(rows),

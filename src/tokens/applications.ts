@@ -3,7 +3,7 @@
 import { ownClientId } from '#src/clients/own-client.ts'
 import type { Db } from '#src/db/database.ts'
 import { isUserId } from '#src/users/users.ts'
-import { mostLookedAt } from './dry-run.ts'
+import { mostLookedAt, mostLookedThrough } from './dry-run.ts'
 
 export type ConnectedApplication = {
   clientId: string
@@ -64,10 +64,10 @@ export async function readApplicationUse(db: Db, clientId: string, now: Date): P
   const [use] = await db.$queryRaw<ApplicationUse[]>`
     WITH seen AS MATERIALIZED (SELECT id, user_id, revoked_at, expires_at FROM oauth_grant WHERE client_id = ${clientId} LIMIT ${mostLookedAt}),
     issued AS (
-      (SELECT t.issued_at FROM seen g JOIN token t ON t.grant_id = g.id LIMIT ${mostLookedAt})
+      (SELECT t.issued_at FROM seen g CROSS JOIN LATERAL (SELECT x.issued_at FROM token x WHERE x.grant_id = g.id LIMIT ${mostLookedAt}) t LIMIT ${mostLookedAt})
       UNION ALL
       SELECT x.issued_at FROM (
-        SELECT client_id, grant_id, issued_at FROM token WHERE expires_at > ${now} ORDER BY expires_at DESC LIMIT ${mostLookedAt}) x
+        SELECT client_id, grant_id, issued_at FROM token WHERE expires_at > ${now} ORDER BY expires_at DESC LIMIT ${mostLookedThrough}) x
       WHERE x.client_id = ${clientId} AND x.grant_id IS NULL
       UNION ALL
       SELECT last_at FROM client_use WHERE client_id = ${clientId} AND api_identifier = '')

@@ -12,7 +12,8 @@ import { queueNotice } from '#src/mail/notices.ts'
 import { listApplications } from '#src/tokens/applications.ts'
 import { revoke } from '#src/tokens/revoke.ts'
 import { endOtherSessions, endOwnSession, listSessions } from '#src/tokens/sessions.ts'
-import { patchUser, searchUsers } from '#src/users/editing.ts'
+import { patchUser } from '#src/users/editing.ts'
+import { searchUsers } from '#src/users/search.ts'
 import {
   createUser,
   deleteUser,
@@ -24,7 +25,7 @@ import {
   UserNotFound,
   type UserRecord,
 } from '#src/users/users.ts'
-import { cutPage, listOf, pageOf, readAfter } from './page.ts'
+import { listOf, pageOf, readAfter } from './page.ts'
 import { type AdminApiDeps, type AdminRoute, deleted, instant, route, yesOrNo } from './route.ts'
 
 export function userRoutes({ doors, secretKeys, config }: AdminApiDeps): AdminRoute[] {
@@ -40,8 +41,8 @@ export function userRoutes({ doors, secretKeys, config }: AdminApiDeps): AdminRo
       }),
       answer: listOf(user),
       async handle({ db, query: { after, limit, ...filter } }) {
-        const records = await searchUsers(db, filter, { after: readAfter(after), limit: limit + 1 })
-        return cutPage(records, limit, describeUser, (record) => record.id)
+        const { users, next } = await searchUsers(db, filter, { after: readAfter(after), limit })
+        return { data: users.map(describeUser), next }
       },
     }),
 

@@ -40,8 +40,13 @@ export function cut<Row>(
   const rows = found.slice(0, perPage)
   const last = rows.at(-1)
   if (found.length <= perPage || last === undefined) return { rows, next: undefined }
+  return { rows, next: addressOfNext(ctx, key(last)) }
+}
+
+/** With the same filters. */
+export function addressOfNext(ctx: Context, after: string): string {
   const query = new URLSearchParams(ctx.querystring)
   query.delete('done')
-  query.set('after', key(last))
-  return { rows, next: `${ctx.path}?${query}` }
+  query.set('after', after)
+  return `${ctx.path}?${query}`
 }

@@ -1,7 +1,7 @@
 // One application: what it is, what it may ask for, and whether it is in use. What ends something is a page of its own (endings.ts).
 
 import { refuseBeyondClient } from '#src/admin/bounds.ts'
-import { listApis } from '#src/apis/apis.ts'
+import { namesOfApis } from '#src/apis/apis.ts'
 import { listTargetEvents } from '#src/audit/activity.ts'
 import { setClientDisabled } from '#src/clients/clients.ts'
 import { type ClientRecord, clientSettings } from '#src/clients/settings.ts'
@@ -52,13 +52,12 @@ export function applicationPage({ database: { prisma }, render }: PageDeps): Con
       const at = (time: Date): Moment => moment(words, time, now, reader.zoneinfo)
       const type = typeOf(record)
       const settings = clientSettings(record)
-      const [use, counts, events, apis] = await Promise.all([
+      const [use, counts, events, names] = await Promise.all([
         readApplicationUse(prisma, record.id, now),
         countRevocation(prisma, { kind: 'client', id: record.id }),
         held.has('audit:read') ? listTargetEvents(prisma, { kind: 'client', id: record.id }, 8) : [],
-        listApis(prisma),
+        namesOfApis(prisma, Object.keys(settings.apis)),
       ])
-      const names = new Map(apis.map(({ identifier, name }) => [identifier, name]))
       render(
         request,
         page,

@@ -1,10 +1,10 @@
 // People, found among a million by the beginning of an address or a name, the newest first.
-import { listRoles } from '#src/access/roles.ts'
+import { listRoleNames } from '#src/access/roles.ts'
 import { readAfter } from '#src/admin/api/page.ts'
 import { type Moment, moment } from '#src/http/moments.ts'
 import { template } from '#src/http/render.ts'
-import { searchUsers } from '#src/users/editing.ts'
-import { type Choice, choices, cut, oneOf, textOf } from '../lists.ts'
+import { searchUsers } from '#src/users/search.ts'
+import { addressOfNext, type Choice, choices, oneOf, textOf } from '../lists.ts'
 import type { ConsolePage, PageDeps } from '../page.ts'
 
 export type PeoplePage = {
@@ -36,19 +36,18 @@ export function peoplePage({ database: { prisma }, render }: PageDeps): ConsoleP
       const q = textOf(ctx, 'q')
       const state = oneOf(ctx, 'state', ['active', 'disabled'])
       const role = textOf(ctx, 'role')
-      const found = await searchUsers(
+      const { users, next } = await searchUsers(
         prisma,
         { q: q || undefined, role: role || undefined, disabled: state && state === 'disabled' },
-        { after: readAfter(textOf(ctx, 'after') || undefined), limit: perPage + 1, newestFirst: true },
+        { after: readAfter(textOf(ctx, 'after') || undefined), limit: perPage, newestFirst: true },
       )
-      const { rows, next } = cut(ctx, found, perPage, ({ id }) => id)
       render(
         request,
         people,
         {
           q,
           roles: choices(
-            (await listRoles(prisma)).map(({ name }) => [name, name]),
+            (await listRoleNames(prisma)).map((name) => [name, name]),
             role,
             words.t('console.any'),
           ),
@@ -60,7 +59,7 @@ export function peoplePage({ database: { prisma }, render }: PageDeps): ConsoleP
             state,
             words.t('console.any'),
           ),
-          people: rows.map((user) => ({
+          people: users.map((user) => ({
             href: `/admin/people/${user.id}`,
             name: user.name,
             email: user.email,
@@ -69,7 +68,7 @@ export function peoplePage({ database: { prisma }, render }: PageDeps): ConsoleP
             roles: user.roles.map(({ roleName }) => roleName),
             since: moment(words, user.createdAt, now, person.zoneinfo),
           })),
-          next,
+          next: next === null ? undefined : addressOfNext(ctx, next),
         },
         { section: 'people' },
       )

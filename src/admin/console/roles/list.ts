@@ -1,6 +1,7 @@
 // Roles: sets of permissions that people and service clients are given.
 import { listRoles, ownerRole } from '#src/access/roles.ts'
 import { template } from '#src/http/render.ts'
+import { cut, textOf } from '../lists.ts'
 import type { ConsolePage, PageDeps } from '../page.ts'
 
 export type RolesPage = {
@@ -13,9 +14,11 @@ export type RolesPage = {
     api: string | null
     builtIn: boolean
   }[]
+  next: string | undefined
 }
 
 const page = template<RolesPage>('admin/console/roles')
+const perPage = 25
 
 export function rolesPage({ database: { prisma }, render }: PageDeps): ConsolePage {
   return {
@@ -23,12 +26,16 @@ export function rolesPage({ database: { prisma }, render }: PageDeps): ConsolePa
     section: 'roles',
     scope: 'roles:read',
     async show(request) {
-      const roles = await listRoles(prisma)
+      const found = await listRoles(prisma, {
+        after: textOf(request.ctx, 'after', 64) || undefined,
+        limit: perPage + 1,
+      })
+      const { rows, next } = cut(request.ctx, found, perPage, ({ name }) => name)
       render(
         request,
         page,
         {
-          roles: roles.map(({ name, description, permissions, secondFactor, apiIdentifier }) => ({
+          roles: rows.map(({ name, description, permissions, secondFactor, apiIdentifier }) => ({
             href: `/admin/roles/${encodeURIComponent(name)}`,
             name,
             description: description ?? '',
@@ -37,6 +44,7 @@ export function rolesPage({ database: { prisma }, render }: PageDeps): ConsolePa
             api: apiIdentifier,
             builtIn: name === ownerRole,
           })),
+          next,
         },
         { section: 'roles' },
       )

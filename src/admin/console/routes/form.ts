@@ -1,5 +1,5 @@
 // A new route, changing one, and deleting one.
-import { listRoles } from '#src/access/roles.ts'
+import { listRoleNames } from '#src/access/roles.ts'
 import { listApis } from '#src/apis/apis.ts'
 import {
   createRoute,
@@ -198,7 +198,7 @@ async function offered(
   { words: { t } }: ConsoleRequest,
   input: Input,
 ): Promise<Pick<RouteFormPage, 'methods' | 'apis' | 'known' | 'roles' | 'levels'>> {
-  const [apis, roles] = await Promise.all([listApis(prisma, { limit: mostOffered }), listRoles(prisma)])
+  const [apis, roles] = await Promise.all([listApis(prisma, { limit: mostOffered }), listRoleNames(prisma)])
   const tick = (value: string, words: string, chosen: readonly string[]): Tick => ({
     value,
     name: value,
@@ -210,7 +210,7 @@ async function offered(
     methods: routeMethods.map((value) => ({ value, label: value, selected: value === input.method })),
     apis: apis.map(({ identifier, name }) => ({ value: identifier, label: name, selected: identifier === input.api })),
     known: apis.map(({ name, scopes }) => ({ name, scopes: scopes.map((scope) => scope.name) })),
-    roles: roles.map(({ name }) => tick(name, '', input.roles)),
+    roles: roles.map((name) => tick(name, '', input.roles)),
     levels: [
       ...levels.map(([acr, words]) => tick(acr, t(words), input.acrValues)),
       ...others.map((value) => tick(value, '', input.acrValues)),

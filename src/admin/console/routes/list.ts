@@ -1,5 +1,5 @@
 // Routes of gateways, in the order in which they are tried, and moving one.
-import { listApis } from '#src/apis/apis.ts'
+import { namesOfApis } from '#src/apis/apis.ts'
 import { pageRoutes } from '#src/apis/route-editing.ts'
 import { coveredRoutes, describeOrder, moveRoute } from '#src/apis/route-order.ts'
 import { listRoutes, routeName } from '#src/apis/routes.ts'
@@ -72,13 +72,13 @@ export function routesPage({ database: { prisma }, render }: PageDeps): ConsoleP
     const { ctx, words } = request
     const after = textOf(ctx, 'after', 4000) || undefined
     const filter = { host: host || undefined, api: api || undefined }
-    const [all, apis, found] = await Promise.all([
+    const [all, found] = await Promise.all([
       listRoutes(prisma),
-      listApis(prisma),
       attempt(() => pageRoutes(prisma, filter, { after, limit: perPage })),
     ])
     const { routes, next } = found.ok ? found.value : { routes: [], next: null }
-    const nameOf = new Map(apis.map(({ identifier, name }) => [identifier, name]))
+    const used = [...new Set(all.map((route) => route.apiIdentifier))].sort()
+    const nameOf = await namesOfApis(prisma, used)
     const covered = coveredRoutes(all)
     const names = new Map(all.map((route) => [route.id, routeName(route)]))
     const hosts = Map.groupBy(all, (route) => route.host)
@@ -94,7 +94,7 @@ export function routesPage({ database: { prisma }, render }: PageDeps): ConsoleP
           words.t('console.any'),
         ),
         apis: choices(
-          [...new Set(all.map((route) => route.apiIdentifier))].sort().map((one) => [one, nameOf.get(one) ?? one]),
+          used.map((one) => [one, nameOf.get(one) ?? one]),
           api,
           words.t('console.any'),
         ),

@@ -9,7 +9,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import type { Context } from 'koa'
 import { refuseBeyondClient } from '#src/admin/bounds.ts'
-import { listApis } from '#src/apis/apis.ts'
+import { namesOfApis } from '#src/apis/apis.ts'
 import { findClient } from '#src/clients/clients.ts'
 import { type ClientRecord, clientSettings } from '#src/clients/settings.ts'
 import { lend, takeBack, trialSeconds } from '#src/clients/trials.ts'
@@ -84,8 +84,9 @@ export function tryPages({ config, database: { prisma }, secretKeys, render }: P
       const record = await readApplication(prisma, request)
       const { words } = request
       const type = typeOf(record)
-      const names = new Map((await listApis(prisma)).map(({ identifier, name }) => [identifier, name]))
-      const apis = Object.keys(clientSettings(record).apis).map((id) => [id, names.get(id) ?? id] as const)
+      const identifiers = Object.keys(clientSettings(record).apis)
+      const names = await namesOfApis(prisma, identifiers)
+      const apis = identifiers.map((id) => [id, names.get(id) ?? id] as const)
       const { person } = typeRules[type]
       render(
         request,
