@@ -17,8 +17,8 @@ export type FoundUsers = {
   next: string | null
 }
 
-/** So many are read whole. */
-const fewUsers = 10_000
+/** So many are read whole at once. */
+const fewUsers = 4_000
 /** So many are stepped over for one page. */
 const stepUsers = 20_000
 
@@ -33,12 +33,25 @@ export async function searchUsers(db: Db, { q, role, disabled }: UserFilter, pag
   // A percent sign that somebody types is one that they look for.
   const begins = key === undefined ? undefined : `${key.replace(/[\\%_]/g, '\\$&')}%`
   const asked = { begins, role, disabled }
-  const few = await findFew(db, asked)
-  const found = await findIds(db, asked, page, few)
-  const ids = found.slice(0, page.limit)
-  const users = await readInOrder(db, ids)
-  if (found.length > page.limit) return { users, next: ids.at(-1) ?? null }
-  return { users, next: few ? null : await endOfStep(db, asked, page) }
+  const few = await findFew(db, asked, { held: fewUsers, begun: fewUsers })
+  if (few) return pageOf(db, await readFew(db, few, page), page, null)
+  const found = await walk(db, asked, page)
+  const end = found.length > page.limit ? null : await endOfStep(db, asked, page)
+  // They are far apart, or far away: those who got a role in the first year, say. To read no more than a step whole is better than half a page.
+  const fewEnough = end === null ? undefined : await findFew(db, asked, { held: stepUsers, begun: 0 })
+  if (fewEnough) return pageOf(db, await readFew(db, fewEnough, page), page, null)
+  return pageOf(db, found, page, end)
+}
+
+/** @param found one more than the page holds, if there are so many; else `end` says where to go on. */
+async function pageOf(db: Db, found: readonly string[], { limit }: Page, end: string | null): Promise<FoundUsers> {
+  const ids = found.slice(0, limit)
+  const records = await db.user.findMany({
+    where: { id: { in: ids } },
+    include: { roles: { orderBy: { roleName: 'asc' } } },
+  })
+  const users = records.sort((a, b) => ids.indexOf(a.id) - ids.indexOf(b.id))
+  return { users, next: found.length > limit ? (ids.at(-1) ?? null) : end }
 }
 
 type Asked = { begins: string | undefined; role: string | undefined; disabled: boolean | undefined }
@@ -53,38 +66,64 @@ function ask<Row>(db: Db, statement: Piece): Promise<Row[]> {
   return db.$queryRawUnsafe<Row[]>(text, ...values)
 }
 
-/** @returns the ids of those who meet the rarest condition, if they are few. */
-async function findFew(db: Db, { begins, role }: Asked): Promise<Piece | undefined> {
-  if (begins === undefined && role === undefined) return undefined
-  // In the order of its index: the planner may otherwise read the table until it has found so many.
-  const counted = (rows: string) => `(SELECT count(*) FROM (SELECT FROM ${rows} LIMIT ${fewUsers + 1}) c)::int`
-  const [counts] = await ask<{ held: number; begun: number }>(
+/** The ids of those who meet one condition, and what is asked besides. */
+type Few = { ids: Piece; besides: Asked }
+
+/** By the rarer condition. @param most how many may hold the role, or be called so. @returns undefined where more do. */
+async function findFew(db: Db, asked: Asked, most: { held: number; begun: number }): Promise<Few | undefined> {
+  const { role, begins } = asked
+  const byRole = role !== undefined && most.held > 0
+  const byName = begins !== undefined && most.begun > 0
+  if (!byRole && !byName) return undefined
+  // Names in the order of their index: the planner may otherwise read the table until it has found so many.
+  const counted = (rows: string, limit: number) =>
+    `(SELECT count(*) FROM (SELECT FROM ${rows} LIMIT ${limit + 1}) c)::int`
+  const [counts] = await ask<{ held: number | null; begun: number | null }>(
     db,
-    (put) => `SELECT ${role === undefined ? fewUsers + 1 : counted(`user_role WHERE role_name = ${put(role)}`)} AS held,
+    (put) => `SELECT ${byRole ? counted(`user_role WHERE role_name = ${put(role)}`, most.held) : 'NULL::int'} AS held,
       ${
-        begins === undefined
-          ? fewUsers + 1
-          : `${counted(`users WHERE email_key LIKE ${put(begins)} ORDER BY email_key USING ~<~`)}
-            + ${counted(`users WHERE lower(name) LIKE ${put(begins)} ORDER BY lower(name) USING ~<~`)}`
+        byName
+          ? `${counted(`users WHERE email_key LIKE ${put(begins)} ORDER BY email_key USING ~<~`, most.begun)}
+            + ${counted(`users WHERE lower(name) LIKE ${put(begins)} ORDER BY lower(name) USING ~<~`, most.begun)}`
+          : 'NULL::int'
       } AS begun`,
   )
-  const { held = 0, begun = 0 } = counts ?? {}
-  if (Math.min(held, begun) > fewUsers) return undefined
+  const held = upTo(most.held, counts?.held)
+  const begun = upTo(most.begun, counts?.begun)
+  if (Math.min(held, begun) === Number.POSITIVE_INFINITY) return undefined
   return held <= begun
-    ? (put) => `SELECT user_id FROM user_role WHERE role_name = ${put(role)}`
-    : (put) =>
-        `SELECT id FROM users WHERE email_key LIKE ${put(begins)} UNION SELECT id FROM users WHERE lower(name) LIKE ${put(begins)}`
+    ? {
+        ids: (put) => `SELECT user_id FROM user_role WHERE role_name = ${put(role)}`,
+        besides: { ...asked, role: undefined },
+      }
+    : {
+        ids: (put) =>
+          `SELECT id FROM users WHERE email_key LIKE ${put(begins)} UNION SELECT id FROM users WHERE lower(name) LIKE ${put(begins)}`,
+        besides: { ...asked, begins: undefined },
+      }
 }
 
+const upTo = (most: number, count: number | null | undefined): number =>
+  count === null || count === undefined || count > most ? Number.POSITIVE_INFINITY : count
+
 /** @returns one more than the page holds, if there are so many. */
-async function findIds(db: Db, asked: Asked, page: Page, few: Piece | undefined): Promise<string[]> {
-  const order = orderOf(page)
-  const rows = await ask<{ id: string }>(db, (put) =>
-    few
-      ? `SELECT u.id FROM users u WHERE ${[`u.id = ANY (ARRAY(${few(put)}))`, ...behind(page, put), ...conditions(asked, put)].join(' AND ')}
-         ${order} LIMIT ${put(page.limit + 1)}`
-      : `SELECT u.id FROM (${step(asked, page, 'u.*', put)} LIMIT ${stepUsers}) u ${where(conditions(asked, put))}
-         ${order} LIMIT ${put(page.limit + 1)}`,
+async function readFew(db: Db, { ids, besides }: Few, page: Page): Promise<string[]> {
+  const rows = await ask<{ id: string }>(
+    db,
+    (
+      put,
+    ) => `SELECT u.id FROM users u ${where([`u.id = ANY (ARRAY(${ids(put)}))`, ...behind(page, put), ...conditions(besides, put)])}
+      ${orderOf(page)} LIMIT ${put(page.limit + 1)}`,
+  )
+  return rows.map(({ id }) => id)
+}
+
+/** @returns one more than the page holds, if a step has so many. */
+async function walk(db: Db, asked: Asked, page: Page): Promise<string[]> {
+  const rows = await ask<{ id: string }>(
+    db,
+    (put) => `SELECT u.id FROM (${step(asked, page, 'u.*', put)} LIMIT ${stepUsers}) u ${where(conditions(asked, put))}
+      ${orderOf(page)} LIMIT ${put(page.limit + 1)}`,
   )
   return rows.map(({ id }) => id)
 }
@@ -131,13 +170,5 @@ function conditions({ begins, role, disabled }: Asked, put: Parameters<Piece>[0]
 }
 
 const where = (all: readonly string[]): string => (all.length > 0 ? `WHERE ${all.join(' AND ')}` : '')
-
-async function readInOrder(db: Db, ids: readonly string[]): Promise<UserRecord[]> {
-  const records = await db.user.findMany({
-    where: { id: { in: [...ids] } },
-    include: { roles: { orderBy: { roleName: 'asc' } } },
-  })
-  return records.sort((a, b) => ids.indexOf(a.id) - ids.indexOf(b.id))
-}
 
 const isStorable = (text: string): boolean => text.isWellFormed() && !text.includes('\0')

@@ -28,6 +28,20 @@ const ordersPath = `/admin/apis/${encodeURIComponent(orders)}`
 describe('roles', () => {
   const fields = { description: '', secondFactor: 'optional', api: '' }
 
+  test('of many, a page shows the first, and where the others are', async () => {
+    const names = Array.from({ length: 30 }, (_, n) => `a-role-${String(n).padStart(2, '0')}`)
+    await prisma().role.createMany({ data: names.map((name) => ({ name })) })
+    const first = await reader.open('/admin/roles')
+    const shown = (page: Page) => names.filter((name) => page.text.includes(`href="/admin/roles/${name}"`))
+    expect(shown(first)).toEqual(names.slice(0, 25))
+    const next = /href="([^"]*after=[^"]*)"/.exec(first.text)?.[1]?.replaceAll('&amp;', '&') ?? ''
+    const second = await reader.open(next)
+    expect(shown(second)).toEqual(names.slice(25))
+    expect(second.text).toContain('href="/admin/roles/reader"')
+    expect(second.text).not.toContain('rel="next"')
+    await prisma().role.deleteMany({ where: { name: { in: names } } })
+  })
+
   test('one is created, changed and deleted, and counts with the next decision', async () => {
     const made = await send(owner, '/admin/roles/new', { ...fields, name: 'buyer', permissions: ['orders:read'] })
     expect([made.status, headingOf(made)]).toEqual([200, 'buyer'])
