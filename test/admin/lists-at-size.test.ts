@@ -134,27 +134,30 @@ describe.each(servers)('on PostgreSQL %s', (server) => {
     ]
     const numbers = Array.from({ length: people }, (_, index) => index + 1)
 
-    test.each(searches)('%j: all of them, once, in order, in pages', async (filter, matches) => {
-      const expected = numbers.filter(matches)
-      for (const newestFirst of [true, false]) {
-        const found: { n: number; id: string }[] = []
-        let after: string | undefined
-        do {
-          const { users, next } = await searchUsers(own.database.prisma, filter, { after, limit: 200, newestFirst })
-          expect(users.length).toBeLessThanOrEqual(200)
-          found.push(...users.map(({ id, email }) => ({ n: Number.parseInt(email, 10), id })))
-          after = next ?? undefined
-        } while (after !== undefined && found.length < 600)
-        expect(new Set(found.map(({ id }) => id)).size).toBe(found.length)
-        expect(found.length).toBeGreaterThanOrEqual(Math.min(expected.length, 600))
-        if (newestFirst) {
-          // Two of one moment stand in the order of their ids.
-          const moments = expected.map((n) => Math.floor(n / 2)).reverse()
-          expect(found.map(({ n }) => Math.floor(n / 2))).toEqual(moments.slice(0, found.length))
-        } else expect(found.map(({ id }) => id)).toEqual(found.map(({ id }) => id).toSorted())
-        expect(found.every(({ n }) => matches(n))).toBe(true)
-      }
-    })
+    test.runIf(server === 'embedded').each(searches)(
+      '%j: all of them, once, in order, in pages',
+      async (filter, matches) => {
+        const expected = numbers.filter(matches)
+        for (const newestFirst of [true, false]) {
+          const found: { n: number; id: string }[] = []
+          let after: string | undefined
+          do {
+            const { users, next } = await searchUsers(own.database.prisma, filter, { after, limit: 200, newestFirst })
+            expect(users.length).toBeLessThanOrEqual(200)
+            found.push(...users.map(({ id, email }) => ({ n: Number.parseInt(email, 10), id })))
+            after = next ?? undefined
+          } while (after !== undefined && found.length < 600)
+          expect(new Set(found.map(({ id }) => id)).size).toBe(found.length)
+          expect(found.length).toBeGreaterThanOrEqual(Math.min(expected.length, 600))
+          if (newestFirst) {
+            // Two of one moment stand in the order of their ids.
+            const moments = expected.map((n) => Math.floor(n / 2)).reverse()
+            expect(found.map(({ n }) => Math.floor(n / 2))).toEqual(moments.slice(0, found.length))
+          } else expect(found.map(({ id }) => id)).toEqual(found.map(({ id }) => id).toSorted())
+          expect(found.every(({ n }) => matches(n))).toBe(true)
+        }
+      },
+    )
 
     test.each(searches)('%j: a page reads no more than a step', async (filter) => {
       const { rows } = await own.database.pool.query(`SELECT ${idOf('30000')} AS id`)
