@@ -38,6 +38,8 @@ export type AccountRequest = {
   ctx: Context
   visitor: Visitor
   person: UserRecord
+  /** Of the person, when this request's session was found good. What ended their sessions since then ended what it may do. */
+  generation: number | null
   words: Translator
   csrf: string
   now: Date

@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { nameBrowser } from '#src/browser-name.ts'
 import { atomically } from '#src/db/transaction.ts'
+import type { LetIn } from '#src/factors/credentials.ts'
 import { type Ceremony, enrolPasskey, offerEnrolment } from '#src/factors/passkey.ts'
 import { findStanding } from '#src/factors/second-factors.ts'
 import { HttpError } from '#src/http/http-error.ts'
@@ -68,8 +69,8 @@ export function passkeyOptions({ database, relyingParty }: AccountDeps): Account
 }
 
 /** A challenge is good in the session that asked for it. */
-function ceremonyOf({ person, visitor }: AccountRequest): Ceremony & { userId: string } {
-  return { purpose: 'enrolment', flow: `account ${visitor.sessionUid}`, userId: person.id }
+function ceremonyOf({ person, visitor, generation }: AccountRequest): Ceremony & LetIn {
+  return { purpose: 'enrolment', flow: `account ${visitor.sessionUid}`, userId: person.id, generation }
 }
 
 function refuse({ person }: AccountRequest): HttpError {

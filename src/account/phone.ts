@@ -108,7 +108,8 @@ export function phonePage(deps: AccountDeps): AccountPage {
       return render(request, page, 429, { problem: sayLimited(ctx, reservation.retryAfterSeconds) })
     const before = await findStanding(database.prisma, person.id)
     const name = words.t('phone.name')
-    const input = { userId: person.id, session: visitor.sessionUid, number, code, name }
+    const { generation } = request
+    const input = { userId: person.id, generation, session: visitor.sessionUid, number, code, name }
     const added = await atomically(database.prisma, async (tx) => {
       const result = await confirmPhone(tx, input, secretKeys, changeBy(request))
       if (typeof result === 'object') await notify(deps, tx, request, 'factorAdded')

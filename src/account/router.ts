@@ -15,6 +15,7 @@ import { template } from '#src/http/render.ts'
 import { endImpersonation } from '#src/impersonation/end.ts'
 import { notInAnotherName, type Visitor, type Visitors } from '#src/oauth/visitors.ts'
 import { Refusal } from '#src/refusal.ts'
+import { currentUnit } from '#src/tokens/unit-of-work.ts'
 import { findUser } from '#src/users/users.ts'
 import { activityPage } from './activity.ts'
 import { apiKeyPage, apiKeysPage, newApiKeyPage, rotateApiKeyPage } from './api-keys.ts'
@@ -159,7 +160,8 @@ export function createAccountRouter(deps: AccountDeps & { visitors: Visitors; cs
     const person = await findUser(database.prisma, visitor.userId)
     if (!person) throw new HttpError({ status: 404, error: 'not_found', description: 'There is nobody here any more.' })
     const words = renderer.translator(ctx, localesOf(person))
-    return { ctx, visitor, person, words, csrf: csrf.token(ctx, bindingOf({ visitor })), now: now() }
+    const generation = currentUnit().generationOf('user', person.id)
+    return { ctx, visitor, person, generation, words, csrf: csrf.token(ctx, bindingOf({ visitor })), now: now() }
   }
 }
 

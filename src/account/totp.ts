@@ -50,7 +50,12 @@ export function totpPage(deps: AccountDeps): AccountPage {
       const name = words.t('enrolment.totp.name')
       const before = await findStanding(database.prisma, person.id)
       const factor = await atomically(database.prisma, async (tx) => {
-        const found = await confirmTotp(tx, secretKeys, { userId: person.id, seed, code, name }, changeBy(request))
+        const found = await confirmTotp(
+          tx,
+          secretKeys,
+          { userId: person.id, generation: request.generation, seed, code, name },
+          changeBy(request),
+        )
         if (found?.added) await notify(deps, tx, request, 'factorAdded')
         return found
       })

@@ -14,7 +14,22 @@ export type CredentialSummary = {
 /** What is counted before it is written (how many there are, whether it is the first) holds until the end of the transaction: of two
  *  that change what one person has, the second waits and sees what the first did. */
 export async function lockCredentials(tx: Prisma.TransactionClient, userId: string): Promise<void> {
-  await tx.$queryRaw`SELECT id FROM users WHERE id = ${userId}::uuid FOR NO KEY UPDATE`
+  await lockedGeneration(tx, userId)
+}
+
+/** The same for somebody who adds one. @param generation of the person, as it was when they were let in.
+ *  @returns false: their sessions were ended meanwhile (a recovery, another password), so it is not theirs to add any more. */
+export async function lockCredentialsOf(tx: Prisma.TransactionClient, { userId, generation }: LetIn): Promise<boolean> {
+  return (await lockedGeneration(tx, userId)) === generation
+}
+
+/** Whose factors, and the generation of the person under which the one who adds was let in. */
+export type LetIn = Readonly<{ userId: string; generation: number | null }>
+
+async function lockedGeneration(tx: Prisma.TransactionClient, userId: string): Promise<number | undefined> {
+  const [row] = await tx.$queryRaw<{ generation: number }[]>`
+    SELECT generation FROM users WHERE id = ${userId}::uuid FOR NO KEY UPDATE`
+  return row?.generation
 }
 
 /** What makes a sign-in ask for a second factor. Recovery codes stand in for these, so alone they are none. */

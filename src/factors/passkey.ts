@@ -10,7 +10,7 @@ import { z } from 'zod'
 import type { Change } from '#src/audit/change.ts'
 import type { Db } from '#src/db/database.ts'
 import { atomically } from '#src/db/transaction.ts'
-import { holdsSecondFactor, lockCredentials, recordFactor } from './credentials.ts'
+import { holdsSecondFactor, type LetIn, lockCredentialsOf, recordFactor } from './credentials.ts'
 
 /** Where passkeys of this installation are valid. */
 export type RelyingParty = Readonly<{ id: string; origin: string; name: string }>
@@ -80,7 +80,7 @@ export async function offerSignIn(db: Db, rp: RelyingParty, ceremony: Ceremony, 
 export async function enrolPasskey(
   db: Db,
   rp: RelyingParty,
-  ceremony: Ceremony & { userId: string },
+  ceremony: Ceremony & LetIn,
   input: { response: unknown; name: string; first?: boolean },
   change: Change,
 ): Promise<{ id: string; amr: readonly string[] } | undefined> {
@@ -102,7 +102,7 @@ export async function enrolPasskey(
   const { userId } = ceremony
   const deviceBound = credentialDeviceType === 'singleDevice'
   return atomically(db, async (tx) => {
-    await lockCredentials(tx, userId)
+    if (!(await lockCredentialsOf(tx, ceremony))) return undefined
     if (input.first && (await holdsSecondFactor(tx, userId))) return undefined
     if ((await tx.credential.count({ where: { userId, kind: 'passkey' } })) >= mostPerPerson) return undefined
     const id = randomUUID()

@@ -9,7 +9,7 @@ import type { Db } from '#src/db/database.ts'
 import { atomically } from '#src/db/transaction.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
 import type { Locale } from '#src/words.ts'
-import { lockCredentials, recordFactor } from './credentials.ts'
+import { type LetIn, lockCredentialsOf, recordFactor } from './credentials.ts'
 import { type CodeBinding, type CodeVerdict, codeLifetimeSeconds, issueCode, redeemCode } from './one-time-code.ts'
 import { type OutOfBandDeps, type Sending, sendOutOfBand } from './out-of-band.ts'
 
@@ -81,7 +81,7 @@ export async function sendEnrolmentCode(
 /** With the code that went to the number. @returns the new factor's id. */
 export async function confirmPhone(
   db: Db,
-  input: { userId: string; session: string; number: string; code: string; name: string },
+  input: LetIn & { session: string; number: string; code: string; name: string },
   secretKeys: SecretKeys,
   change: Change,
 ): Promise<{ id: string } | 'wrong' | 'over'> {
@@ -89,7 +89,7 @@ export async function confirmPhone(
   return atomically(db, async (tx) => {
     const verdict = await redeemCode(tx, enrolmentOf({ session, number }), code, { secretKeys, now: change.now })
     if (verdict !== 'right') return verdict
-    await lockCredentials(tx, userId)
+    if (!(await lockCredentialsOf(tx, input))) return 'over'
     const has = await readPhones(tx, secretKeys, userId)
     if (has.length >= mostPerPerson || has.some((phone) => phone.number === number)) return 'over'
     const id = randomUUID()

@@ -9,7 +9,7 @@ import type { Change } from '#src/audit/change.ts'
 import type { Db } from '#src/db/database.ts'
 import { atomically } from '#src/db/transaction.ts'
 import type { SecretKeys } from '#src/keys/secret-key.ts'
-import { holdsSecondFactor, lockCredentials, recordFactor } from './credentials.ts'
+import { holdsSecondFactor, type LetIn, lockCredentialsOf, recordFactor } from './credentials.ts'
 
 const seedBytes = 20 // RFC 4226 4 R6, ASVS 6.5.3: at least 160 bits
 const periodSeconds = 30
@@ -43,19 +43,19 @@ export function qrCode(text: string): string {
 /** A first code shows that the app has the seed and that its clock is right. A seed is one app, however often its form is sent: were it
  *  two, each would take the same code once.
  *  @param input.first the person must have no second factor yet.
- *  @returns the factor, `added` by this call or by an earlier one; undefined for a wrong code, a factor too many, or one that is not
- *  the first. */
+ *  @returns the factor, `added` by this call or by an earlier one; undefined for a wrong code, a factor too many, one that is not the
+ *  first, or a person whose sessions were ended meanwhile. */
 export function confirmTotp(
   db: Db,
   secretKeys: SecretKeys,
-  input: { userId: string; seed: string; code: string; name: string; first?: boolean },
+  input: LetIn & { seed: string; code: string; name: string; first?: boolean },
   change: Change,
 ): Promise<{ id: string; added: boolean } | undefined> {
   const { userId, seed, code, name, first = false } = input
   const step = stepOfCode(seed, code, change.now)
   if (step === undefined) return Promise.resolve(undefined)
   return atomically(db, async (tx) => {
-    await lockCredentials(tx, userId)
+    if (!(await lockCredentialsOf(tx, input))) return undefined
     if (first && (await holdsSecondFactor(tx, userId))) return undefined
     const keyId = `totp:${secretKeys.mac('totp-seed', userId, seed).toString('base64url')}`
     const known = await tx.credential.findFirst({ where: { userId, kind: 'totp', keyId }, select: { id: true } })

@@ -98,9 +98,9 @@ export function totpEnrolmentStep(deps: StepDeps): Step<At> & {
       if (code === '') return render(ctx, pending, { ...page, status: 422, wrong: 'secondFactor.error.missing' })
 
       const name = renderer.translator(ctx, pending.uiLocales).t('enrolment.totp.name')
-      const { userId } = at.person
+      const { userId, generation } = at.person
       const change = signIn.changeBy(ctx, at.person)
-      if (await confirmTotp(database.prisma, secretKeys, { userId, seed, code, name, first: true }, change))
+      if (await confirmTotp(database.prisma, secretKeys, { userId, generation, seed, code, name, first: true }, change))
         return seeOther(ctx, await signIn.proveMore(ctx, pending, at, { factor: 'totp', enrolled: true }))
       // The form was sent twice, or another enrolment was faster: whatever waits now.
       if (await holdsSecondFactor(database.prisma, userId)) return seeOther(ctx, interactionUrl(pending))

@@ -80,8 +80,8 @@ export function addPasskeyRoutes(router: Router, deps: StepDeps, find: Find): vo
     at: Extract<Position, { step: 'enrolment' }>,
     response: unknown,
   ): Promise<string> {
-    const { userId } = at.person
-    const ceremony = { purpose: 'enrolment', flow: pending.uid, userId } as const
+    const { userId, generation } = at.person
+    const ceremony = { purpose: 'enrolment', flow: pending.uid, userId, generation } as const
     const name = renderer.translator(ctx, pending.uiLocales).t('enrolment.passkey.name')
     const change = signIn.changeBy(ctx, at.person)
     const enrolled = await enrolPasskey(prisma, relyingParty, ceremony, { response, name, first: true }, change)

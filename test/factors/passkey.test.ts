@@ -37,7 +37,7 @@ beforeEach(async () => {
 })
 
 async function enrol(authenticator: Authenticator, lies: Lies = {}, who = userId) {
-  const ceremony = { purpose: 'enrolment', flow: 'enrolling', userId: who } as const
+  const ceremony = { purpose: 'enrolment', flow: 'enrolling', userId: who, generation: 0 } as const
   const options = await offerEnrolment(db, rp, ceremony, { email: 'alice@example.com', name: 'Alice' }, now)
   return enrolPasskey(db, rp, ceremony, { response: authenticator.create(options, lies), name: 'Key' }, change)
 }
@@ -48,7 +48,7 @@ async function prove(lies: Lies = {}, ceremony = signIn, at = now) {
 const refused = (reason: string) => expect.objectContaining({ ok: false, reason })
 
 test('options: discoverable, verified, three algorithms, the relying party of ISSUER_URL, known keys excluded', async () => {
-  const ceremony = { purpose: 'enrolment', flow: 'f', userId } as const
+  const ceremony = { purpose: 'enrolment', flow: 'f', userId, generation: 0 } as const
   const options = await offerEnrolment(db, rp, ceremony, { email: 'alice@example.com', name: null }, now)
   expect(options).toMatchObject({
     rp: { id: 'id.example.com' },
@@ -64,6 +64,12 @@ test('options: discoverable, verified, three algorithms, the relying party of IS
   expect(anybody.allowCredentials ?? []).toEqual([])
   const second = await offerSignIn(db, rp, { purpose: 'second_factor', flow: 'f', userId }, now)
   expect(second.allowCredentials?.map(({ id }) => id)).toEqual([key.id])
+})
+
+test('a key of a session that was ended meanwhile is not enrolled', async () => {
+  await db.user.update({ where: { id: userId }, data: { generation: { increment: 1 } } })
+  expect(await enrol(new Authenticator(origin))).toBeUndefined()
+  expect(await db.credential.count({ where: { userId, kind: 'passkey' } })).toBe(1)
 })
 
 test('says who it was and what it proves: possession, presence, and two factors', async () => {
@@ -146,7 +152,7 @@ describe('is refused with', () => {
     [{ id: '\0', rawId: '\0', type: 'public-key', clientExtensionResults: {}, response: { clientDataJSON: 'e30' } }],
   ])('nonsense: %j', async (response) => {
     expect(await verifyPasskey(db, rp, signIn, response, now)).toEqual(refused('not_verified'))
-    const ceremony = { purpose: 'enrolment', flow: 'f', userId } as const
+    const ceremony = { purpose: 'enrolment', flow: 'f', userId, generation: 0 } as const
     expect(await enrolPasskey(db, rp, ceremony, { response, name: 'x' }, change)).toBeUndefined()
   })
 

@@ -67,6 +67,7 @@ const confirm = (code: string, change: { number?: string; session?: string; now?
     db,
     {
       userId: change.userId ?? alice,
+      generation: 0,
       session: change.session ?? 'session',
       number: change.number ?? number,
       code,
@@ -149,6 +150,14 @@ describe('adding a number', () => {
     expect(await confirm(code)).toMatchObject({ id: expect.any(String) })
     expect(await confirm(code)).toBe('over')
     expect(await db.credential.count()).toBe(1)
+  })
+
+  test('nothing is added by a session that was ended meanwhile', async () => {
+    await enrol()
+    await db.user.update({ where: { id: alice }, data: { generation: 1 } })
+    expect(await confirm(newest().code)).toBe('over')
+    expect(await listPhones(db, alice)).toEqual([])
+    await db.user.update({ where: { id: alice }, data: { generation: 0 } })
   })
 
   test('the same number once, and three at most', async () => {

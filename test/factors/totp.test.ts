@@ -26,7 +26,7 @@ const later = (seconds: number) => new Date(change.now.getTime() + seconds * 100
 async function person(name: string) {
   const { id: userId } = await createUser(db, { email: `${name}@example.com` }, change)
   const seed = createSeed()
-  const given = { userId, seed, code: codeAt(seed, change.now), name: 'Phone' }
+  const given = { userId, generation: 0, seed, code: codeAt(seed, change.now), name: 'Phone' }
   const factor = await confirmTotp(db, secretKeys, given, change)
   return { userId, seed, id: factor?.id ?? '' }
 }
@@ -115,7 +115,7 @@ describe('verifyTotp', () => {
     const { userId, seed } = await person('several')
     const other = await person('neighbour')
     const second = createSeed()
-    const given = { userId, seed: second, name: 'Tablet' }
+    const given = { userId, generation: 0, seed: second, name: 'Tablet' }
     await confirmTotp(db, secretKeys, { ...given, code: codeAt(second, change.now) }, change)
     const now = later(300)
     expect(await verify(userId, codeAt(seed, now), now)).toBe(true)
@@ -138,10 +138,25 @@ describe('verifyTotp', () => {
   })
 })
 
+test('an app of a session that was ended meanwhile is not set up: whoever recovered the account begins without it', async () => {
+  const { id: userId } = await createUser(db, { email: 'recovered@example.com' }, change)
+  const seed = createSeed()
+  const given = { userId, seed, code: codeAt(seed, change.now), name: 'Phone' }
+  await db.user.update({ where: { id: userId }, data: { generation: { increment: 1 } } })
+  for (const generation of [0, null])
+    expect(await confirmTotp(db, secretKeys, { ...given, generation }, change)).toBeUndefined()
+  expect(await confirmTotp(db, secretKeys, { ...given, generation: 1 }, change)).toMatchObject({ added: true })
+})
+
 test('an app that shows another code is not set up, and nobody has more than ten', async () => {
   const { userId, seed } = await person('many')
   const give = (of: string, steps = 0) =>
-    confirmTotp(db, secretKeys, { userId, seed: of, code: codeAt(of, change.now, steps), name: 'App' }, change)
+    confirmTotp(
+      db,
+      secretKeys,
+      { userId, generation: 0, seed: of, code: codeAt(of, change.now, steps), name: 'App' },
+      change,
+    )
   expect(await give(seed, 5)).toBeUndefined()
   const given = await Promise.all(Array.from({ length: 12 }, () => give(createSeed())))
   expect(given.filter((factor) => factor?.added)).toHaveLength(9)
@@ -154,7 +169,7 @@ describe('the form of a set-up sent again', () => {
   test('five times at once: one app, one record of it, and all five hear which', async () => {
     const { id: userId } = await createUser(db, { email: 'again@example.com' }, change)
     const seed = createSeed()
-    const given = { userId, seed, code: codeAt(seed, change.now), name: 'Phone' }
+    const given = { userId, generation: 0, seed, code: codeAt(seed, change.now), name: 'Phone' }
     const factors = await Promise.all(Array.from({ length: 5 }, () => confirmTotp(db, secretKeys, given, change)))
     const [app, ...others] = await apps(userId)
     expect(others).toEqual([])
@@ -166,7 +181,7 @@ describe('the form of a set-up sent again', () => {
   test('later, with another code: still one app, so that no code of it is good twice (CVE-2026-82470)', async () => {
     const { userId, seed } = await person('afterwards')
     const now = later(60)
-    const given = { userId, seed, code: codeAt(seed, now), name: 'Phone' }
+    const given = { userId, generation: 0, seed, code: codeAt(seed, now), name: 'Phone' }
     expect(await confirmTotp(db, secretKeys, given, { ...change, now })).toMatchObject({ added: false })
     expect(await apps(userId)).toHaveLength(1)
     expect(await verify(userId, codeAt(seed, now), now)).toBe(true)
@@ -176,7 +191,7 @@ describe('the form of a set-up sent again', () => {
   test('the same seed in the apps of two people is two apps', async () => {
     const { seed } = await person('one-of-two')
     const { id: userId } = await createUser(db, { email: 'two-of-two@example.com' }, change)
-    const given = { userId, seed, code: codeAt(seed, change.now), name: 'Phone' }
+    const given = { userId, generation: 0, seed, code: codeAt(seed, change.now), name: 'Phone' }
     expect(await confirmTotp(db, secretKeys, given, change)).toMatchObject({ added: true })
   })
 
@@ -185,7 +200,7 @@ describe('the form of a set-up sent again', () => {
     const factors = await Promise.all(
       Array.from({ length: 5 }, () => {
         const seed = createSeed()
-        const given = { userId, seed, code: codeAt(seed, change.now), name: 'Phone', first: true }
+        const given = { userId, generation: 0, seed, code: codeAt(seed, change.now), name: 'Phone', first: true }
         return confirmTotp(db, secretKeys, given, change)
       }),
     )

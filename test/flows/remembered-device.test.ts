@@ -100,7 +100,8 @@ test('with a passkey the tick counts as well', async () => {
   const { prisma } = server.database
   const key = new Authenticator(server.url)
   const rp = relyingParty(server.url)
-  const ceremony = { purpose: 'enrolment', flow: 'test', userId: j.alice.id } as const
+  const { generation } = await prisma.user.findUniqueOrThrow({ where: { id: j.alice.id } })
+  const ceremony = { purpose: 'enrolment', flow: 'test', userId: j.alice.id, generation } as const
   const options = await offerEnrolment(prisma, rp, ceremony, { email: 'alice@example.com', name: null }, new Date())
   await enrolPasskey(prisma, rp, ceremony, { response: key.create(options), name: 'Key' }, change())
   for (const remember of [undefined, false, true]) {

@@ -23,10 +23,11 @@ export async function giveTotp(
 ): Promise<string> {
   const seed = createSeed()
   const then = new Date(now.getTime() - 10 * period)
+  const { generation } = await server.database.prisma.user.findUniqueOrThrow({ where: { id: userId } })
   const factor = await confirmTotp(
     server.database.prisma,
     server.secretKeys,
-    { userId, seed, code: codeAt(seed, then), name: 'App' },
+    { userId, generation, seed, code: codeAt(seed, then), name: 'App' },
     { ...change(), now: then },
   )
   if (!factor) throw new Error('the app was not set up')
