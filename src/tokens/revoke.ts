@@ -128,11 +128,13 @@ async function endGrant(tx: Prisma.TransactionClient, id: string, change: Change
 /** Also of a session that has ended: grants that outlive a logout (offline_access) are still its grants. */
 async function endSession(tx: Prisma.TransactionClient, uid: string, change: Change): Promise<void> {
   if (!isStoredId(uid)) throw new SessionNotFound(uid)
-  // The session before its grants, as every commit takes them. A grant that a request under way adds is reached by the generation.
-  const count = await tx.$executeRaw`
-    UPDATE session SET generation = generation + 1, ended_at = COALESCE(ended_at, ${change.now}) WHERE uid = ${uid}`
-  if (count === 0) throw new SessionNotFound(uid)
+  // The session is locked before its grants, as every commit takes them, and changed after them: what the feed says of each grant it says once.
+  const [session] = await tx.$queryRaw<unknown[]>`SELECT 1 FROM session WHERE uid = ${uid} FOR NO KEY UPDATE`
+  if (session === undefined) throw new SessionNotFound(uid)
   const grants = await endGrants(tx, { sessionUid: uid }, change)
+  // A grant that a request under way adds to the session is reached by the session's generation.
+  await tx.$executeRaw`
+    UPDATE session SET generation = generation + 1, ended_at = COALESCE(ended_at, ${change.now}) WHERE uid = ${uid}`
   await record(tx, change, { event: 'session.ended', target: { kind: 'session', id: uid }, detail: { grants } })
 }
 
