@@ -1,6 +1,6 @@
 // Lists in an installation with many of everything: each page has what was asked for, and finding it reads about as many rows as it shows, or
 // a step of them, however many there are.
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { listApiKeys } from '#src/access/api-keys/reads.ts'
 import { listRoles } from '#src/access/roles.ts'
 import { listApis } from '#src/apis/apis.ts'
@@ -134,7 +134,8 @@ describe.each(servers)('on PostgreSQL %s', (server) => {
     ]
     const numbers = Array.from({ length: people }, (_, index) => index + 1)
 
-    test.runIf(server === 'embedded').each(searches)(
+    // What is found is the same on every server: asked of one.
+    test.each(server === 'embedded' ? searches : [])(
       '%j: all of them, once, in order, in pages',
       async (filter, matches) => {
         const expected = numbers.filter(matches)
@@ -160,7 +161,11 @@ describe.each(servers)('on PostgreSQL %s', (server) => {
     )
 
     test.each(searches)('%j: a page reads no more than a step', async (filter) => {
-      const { rows } = await own.database.pool.query(`SELECT ${idOf('30000')} AS id`)
+      const { pool } = own.database
+      const { rows } = await pool.query(`SELECT ${idOf('30000')} AS id`)
+      // A third of so small a table is about as dear by its index as read whole, and a sample of its rows decides. Among millions it is not.
+      await pool.query('SET enable_seqscan = off')
+      onTestFinished(async () => void (await pool.query('RESET enable_seqscan')))
       for (const newestFirst of [true, false])
         for (const after of [undefined, rows[0].id as string]) {
           const { rows: read } = await readBy(() =>
