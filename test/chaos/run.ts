@@ -1,6 +1,6 @@
 // npm run chaos [-- [--short] R1 R3]: the faults at full size, one after the other. Prints a table; with every row, writes it to results/ as well. Ends with 1
 // when anything was wrong.
-import { writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -42,6 +42,10 @@ function print(id: string, name: string, seconds: number, { figures, violations 
 
 function write(): void {
   const machine = { cpus: cpus().length, cpu: cpus()[0]?.model, node: process.version, platform: process.platform }
-  const file = join(import.meta.dirname, 'results/latest.json')
-  writeFileSync(file, `${JSON.stringify({ at: new Date().toISOString(), machine, rows: reports }, null, 2)}\n`)
+  const folder = join(import.meta.dirname, 'results')
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(
+    join(folder, 'latest.json'),
+    `${JSON.stringify({ at: new Date().toISOString(), machine, rows: reports }, null, 2)}\n`,
+  )
 }
