@@ -7,6 +7,7 @@ import { createApi } from '#src/apis/apis.ts'
 import { clearAudit } from '#test/support/audit.ts'
 import { changeAt } from '#test/support/change.ts'
 import { createTestDatabase, type TestDatabase } from '#test/support/database.ts'
+import { waitingForLocks } from '#test/support/locks.ts'
 
 const api = 'https://api.example.com/orders'
 const host = 'api.example.com'
@@ -126,17 +127,7 @@ test('of two at one moment the second is told, and nothing is overwritten', asyn
     await first.query('BEGIN')
     await first.query('UPDATE configuration_version SET version = version + 1')
     const second = routes(args)
-    await expect
-      .poll(
-        async () =>
-          (
-            await pool.query(
-              `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
-            )
-          ).rowCount,
-        { timeout: 20_000 },
-      )
-      .toBe(1)
+    await expect.poll(() => waitingForLocks({ pool }), { timeout: 20_000 }).toBe(1)
     await first.query('UPDATE route SET max_age = $2 WHERE id = $1', [a.id, 60 + round])
     await first.query('UPDATE route SET position = 1 - position')
     await first.query('COMMIT')

@@ -11,6 +11,7 @@ import {
   type Prisma,
 } from '#src/db/database.ts'
 import { createTestDatabase, type TestDatabase } from '#test/support/database.ts'
+import { waitingForLocks } from '#test/support/locks.ts'
 
 let own: TestDatabase
 let single: Database
@@ -43,10 +44,6 @@ const hold = async (name: string) => {
     want: (other: string) => connection.query('SELECT FROM setting WHERE name = $1 FOR UPDATE', [other]),
     letGo: () => connection.query('COMMIT').then(() => connection.end()),
   }
-}
-const waiting = async () => {
-  const locks = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`
-  return (await own.database.pool.query(locks)).rowCount
 }
 const transaction = (database: Database, ...names: string[]) =>
   database.prisma.$transaction(async (tx) => {
@@ -85,7 +82,7 @@ test.each([
       .$transaction(async (tx) => {
         await tx.setting.update({ where: { name: 'one' }, data: { value: '9' } })
         wanted = want('one')
-        await expect.poll(waiting).toBe(1)
+        await expect.poll(() => waitingForLocks(own.database)).toBe(1)
         await write(tx)
       })
       .catch((error: unknown) => error)

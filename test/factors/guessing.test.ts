@@ -20,6 +20,7 @@ import { createSecretKeys } from '#src/keys/secret-key.ts'
 import { clearAudit } from '#test/support/audit.ts'
 import { changeAt } from '#test/support/change.ts'
 import { createTestDatabase, hasPostgres15, type TestDatabase } from '#test/support/database.ts'
+import { waitingForLocks } from '#test/support/locks.ts'
 
 const secretKeys = createSecretKeys([Buffer.alloc(32, 1)])
 const account = accountKey(secretKeys, 'alice@example.com')
@@ -122,14 +123,7 @@ describe.each(hasPostgres15() ? (['embedded', 15] as const) : (['embedded'] as c
     }
     const letGoOld = await held(old)
     const lifting = liftGuessLimits(database.prisma, { id: randomUUID(), accounts: [old, late] }, change)
-    await expect
-      .poll(async () => {
-        const { rows } = await database.pool.query(
-          `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
-        )
-        return rows.length
-      })
-      .toBe(1)
+    await expect.poll(() => waitingForLocks(database)).toBe(1)
     await wrong({ account: late })
     const letGoLate = await held(late)
     await letGoOld()

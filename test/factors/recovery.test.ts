@@ -10,6 +10,7 @@ import { unsealMail } from '#src/mail/outbox.ts'
 import { createUser } from '#src/users/users.ts'
 import { changeAt } from '#test/support/change.ts'
 import { createTestDatabase, type TestDatabase } from '#test/support/database.ts'
+import { waitingForLocks } from '#test/support/locks.ts'
 
 const change = { ...changeAt(), origin: { address: '192.0.2.1', userAgent: undefined, requestId: 'r' } }
 const secretKeys = createSecretKeys([Buffer.alloc(32, 1)])
@@ -37,14 +38,7 @@ test('a factor that is being added while the owner of the address recovers does 
       data: { id: randomUUID(), userId, kind: 'totp', secret: 'trap', createdAt: change.now },
     })
     recovering = finishRecovery(database, ask, change, secretKeys)
-    await expect
-      .poll(async () => {
-        const { rows } = await database.pool.query(
-          `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
-        )
-        return rows.length
-      })
-      .toBe(1)
+    await expect.poll(() => waitingForLocks(database)).toBe(1)
   })
   expect(await recovering).toBe(userId)
   expect(await db.credential.findMany({ where: { userId }, select: { kind: true } })).toEqual([{ kind: 'password' }])

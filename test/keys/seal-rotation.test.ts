@@ -12,6 +12,7 @@ import {
   noteSecretKeys,
   readSealing,
   SecretKeyStillNeeded,
+  sealsNewest,
 } from '#src/keys/seal-rotation.ts'
 import { sealedPlaces } from '#src/keys/sealed-values.ts'
 import { createSecretKeys, type SecretKeys } from '#src/keys/secret-key.ts'
@@ -232,6 +233,8 @@ describe('who moves rows, and when', () => {
     await noteSecretKeys(db.database, both, later(10))
     expect(await due(both, 10)).toBe(true)
     expect(await due(createSecretKeys([a, b]), 10)).toBe(false) // it would move them back
+    expect(await sealsNewest(db.database, createSecretKeys([a, b])), 'nor when somebody asks').toBe(false)
+    expect(await sealsNewest(db.database, both)).toBe(true)
     await moveToNewestKey(db.database, both, { change: { ...change, now: later(20) } })
     expect(await due(both, 21)).toBe(false)
     expect(await due(both, 20 + 3_600)).toBe(true)

@@ -9,6 +9,7 @@ import { commit, type Writes } from '#src/tokens/statements.ts'
 import { createUser } from '#src/users/users.ts'
 import { changeAt } from '#test/support/change.ts'
 import { createTestDatabase, hasPostgres15, type TestDatabase } from '#test/support/database.ts'
+import { waitingForLocks } from '#test/support/locks.ts'
 
 const change = changeAt()
 const hex = (bytes = 32) => `\\x${randomBytes(bytes).toString('hex')}`
@@ -59,13 +60,6 @@ describe.each(servers)('on PostgreSQL %s', (server) => {
     return { uid, writes, tokenId: Buffer.from(token.id.slice(2), 'hex'), cookieHash: session.cookieHash }
   }
 
-  const waiting = async () => {
-    const { rows } = await own.database.pool.query(
-      `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
-    )
-    return rows.length
-  }
-
   /** @returns which of the rows `run` holds when it comes to the one that somebody keeps. */
   async function heldWhileWaiting(
     rows: Record<string, [text: string, value: unknown]>,
@@ -80,7 +74,7 @@ describe.each(servers)('on PostgreSQL %s', (server) => {
       await other.query('BEGIN')
       await lock(kept)
       const running = run()
-      await expect.poll(waiting).toBe(1)
+      await expect.poll(() => waitingForLocks(own.database)).toBe(1)
       const held: string[] = []
       for (const name of Object.keys(rows).filter((name) => name !== kept)) {
         await other.query('SAVEPOINT asked')

@@ -7,6 +7,7 @@ import { patchUser, takeRole } from '#src/users/editing.ts'
 import { createUser, deleteUser, setUserDisabled, updateUser } from '#src/users/users.ts'
 import { changeAt } from '#test/support/change.ts'
 import { createTestDatabase, type TestDatabase } from '#test/support/database.ts'
+import { waitingForLocks } from '#test/support/locks.ts'
 
 const change = changeAt()
 let own: TestDatabase
@@ -17,13 +18,6 @@ beforeAll(async () => {
   await createRole(db(), 'reader', {}, change)
 })
 afterAll(() => own.drop())
-
-const waiting = async () => {
-  const { rows } = await own.database.pool.query(
-    `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
-  )
-  return rows.length
-}
 
 test.each<[string, (id: string) => Promise<unknown>]>([
   ['roles are edited', (id) => patchUser(db(), id, { roles: [] }, change)],
@@ -52,7 +46,7 @@ test.each<[string, (id: string) => Promise<unknown>]>([
     await other.query('BEGIN')
     await other.query('SELECT FROM role WHERE name = $1 FOR UPDATE', [ownerRole])
     const running = run(id)
-    await expect.poll(waiting).toBe(1)
+    await expect.poll(() => waitingForLocks(own.database)).toBe(1)
     await other.query('SELECT FROM users WHERE id = $1 FOR UPDATE NOWAIT', [id])
     await other.query('COMMIT')
     await running
